@@ -1,0 +1,98 @@
+"""The columns of a subgraph: one row per operator or tensor, the hot path of features and costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from perfsage.graph import schema
+from perfsage.graph.flatbuffer import Array, FlatBuffer
+from perfsage.graph.options import OptionTables
+from perfsage.graph.ragged import Ragged, read_ragged
+from perfsage.graph.statistics import ColumnStatistics, column_statistics
+from perfsage.graph.table import Table
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Columns:
+    """Everything about a subgraph's operators [n_operators] and tensors [n_tensors] as read-only arrays.
+
+    `operator_type` holds `tflite.BuiltinOperator` values (CUSTOM = 32), `operator_opcode` rows of
+    `operator_custom_code`; inputs, outputs and intermediates are tensor indices (-1: left out).
+    `tensor_shape` are the sizes that the file states: those that a runtime takes unless somebody resizes
+    an input, also where `tensor_signature` says -1. `tensor_elements` is the product of a shape (1 for
+    scalars); `tensor_bytes` is -1 where an element has no fixed size (strings, variants, unknown types),
+    and counts packed elements for types below 8 bits. A tensor is constant when its buffer has bytes.
+    """
+
+    buffer: FlatBuffer
+    operator_type: Array
+    operator_opcode: Array
+    operator_custom_code: tuple[str | None, ...]
+    operator_version: Array
+    operator_inputs: Ragged
+    operator_outputs: Ragged
+    operator_intermediates: Ragged
+    operator_position: Array
+    operator_fields: Array
+    tensor_shape: Ragged
+    tensor_type: Array
+    tensor_buffer: Array
+    tensor_elements: Array
+    tensor_bytes: Array
+    tensor_is_constant: Array
+    tensor_is_variable: Array
+    tensor_constant_start: Array
+    tensor_constant_bytes: Array
+    tensor_position: Array
+    tensor_fields: Array
+    known_statistics: ColumnStatistics | None = None
+
+    @cached_property
+    def options(self) -> OptionTables:
+        """The options tables of all operators."""
+        return OptionTables(self.buffer, self.operator_position, self.operator_fields)
+
+    def attribute(self, name: str, default: int | float = 0) -> Array:
+        """Return one scalar option over all operators: int64, or float64 for fractions.
+
+        `default` stands where an operator has no such option; the schema's own default where its table
+        leaves the option out.
+        """
+        return self.options.column(name, default)
+
+    @cached_property
+    def tensor_signature(self) -> Ragged:
+        """The shape signatures: -1 for a size that is only known at run time; empty where there is none."""
+        fields = self.tensor_fields[:, schema.slots("Tensor")["shape_signature"]]
+        return read_ragged(self.buffer, self.tensor_position, [fields], "a tensor's shape signature")[0]
+
+    @cached_property
+    def tensor_is_dynamic(self) -> Array:
+        """Whether any size of a tensor is only known at run time."""
+        negative = np.flatnonzero(self.tensor_signature.values < 0)
+        dynamic = np.zeros(len(self.tensor_type), bool)
+        dynamic[np.searchsorted(self.tensor_signature.offsets, negative, "right") - 1] = True
+        return dynamic
+
+    @cached_property
+    def tensor_statistics(self) -> ColumnStatistics:
+        """Statistics of the constant tensors."""
+        return self.known_statistics or column_statistics(self)
+
+    def constant(self, index: int) -> memoryview:
+        """Return a constant tensor's data as stored; empty when it is not constant or was stripped."""
+        start = int(self.tensor_constant_start[index])
+        if start < 0:
+            return memoryview(b"")
+        return self.buffer.data[start : start + int(self.tensor_constant_bytes[index])]
+
+    def tensor_table(self, index: int) -> Table:
+        """Return the flatbuffer table of a tensor, for what the columns do not hold."""
+        return Table(self.buffer, "Tensor", int(self.tensor_position[index]))
+
+    def operator_table(self, index: int) -> Table:
+        """Return the flatbuffer table of an operator, for what the columns do not hold."""
+        return Table(self.buffer, "Operator", int(self.operator_position[index]))

@@ -1,0 +1,22 @@
+"""What all predictions of a model depend on, as one short key."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from perfsage.graph.graph import Graph
+
+
+def fingerprint(graph: Graph) -> bytes:
+    """Return a hash of the structure, the constants' statistics and the file's size.
+
+    Two models with the same fingerprint have the same predictions: it is the key of caches.
+    """
+    digest = hashlib.blake2b(digest_size=24)
+    digest.update(f"{graph.graph_id} {graph.file_bytes}".encode())
+    for subgraph in graph.subgraphs:
+        for column in subgraph.columns.tensor_statistics:
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.digest()

@@ -1,0 +1,265 @@
+"""TFLM's whole arena: the memory plan (head) and what is stored for good (tail), for the 64-bit host.
+
+The tail holds TFLM's own structures. Every allocation is replayed in TFLM's order with its alignment, with
+the structure sizes of tflite-micro 0.dev20261023182759 on x86-64 and its recording interpreter, so figures
+equal what that reports. On a Cortex-M pointers take half the space, so the tail is smaller there; the head
+is the same. Sizes were read from the published wheel and confirmed by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from tflite import TensorType
+
+from perfsage.graph.graph import Graph, Subgraph
+from perfsage.graph.memory_plan import plan_memory
+from perfsage.graph.memory_scratch import Node, scratch_bytes
+from perfsage.graph.schema import OPERATORS
+
+Allocation = tuple[int, int]
+"""Bytes and alignment."""
+
+_POINTER: Final = 8
+_BUFFER: Final = 16
+_ALLOCATORS: Final[tuple[Allocation, ...]] = ((104, 8), (72, 8), (272, 8), (16, 8))
+_SUBGRAPH: Final = 24
+_EVAL_TENSOR: Final = 24
+_NODE: Final = 64
+_TENSOR: Final = 64
+_QUANTIZATION: Final = 24
+_SOFTMAX_TABLE: Final = 1026
+
+_REDUCE: Final = ((1, 1), 44)
+_COMPARISON: Final = (None, 32)
+_NOTHING: Final = (None, 0)
+_STORED: Final[dict[str, tuple[Allocation | None, int]]] = {
+    "ABS": (None, 28),
+    "ADD": ((8, 4), 60),
+    "ARG_MAX": ((4, 4), 0),
+    "ARG_MIN": ((4, 4), 0),
+    "AVERAGE_POOL_2D": ((40, 4), 32),
+    "BATCH_MATMUL": ((3, 1), 32),
+    "BATCH_TO_SPACE_ND": _NOTHING,
+    "BROADCAST_ARGS": _NOTHING,
+    "BROADCAST_TO": _NOTHING,
+    "CALL_ONCE": ((4, 4), 8),
+    "CAST": ((8, 4), 0),
+    "CEIL": _NOTHING,
+    "CONCATENATION": ((8, 4), 80),
+    "CONV_2D": ((28, 4), 80),
+    "COS": _NOTHING,
+    "DEPTHWISE_CONV_2D": ((28, 4), 80),
+    "DEQUANTIZE": (None, 32),
+    "DIV": ((4, 4), 28),
+    "ELU": (None, 256),
+    "EQUAL": _COMPARISON,
+    "EXP": _NOTHING,
+    "EXPAND_DIMS": _NOTHING,
+    "FILL": _NOTHING,
+    "FLOOR": _NOTHING,
+    "FLOOR_DIV": _NOTHING,
+    "FLOOR_MOD": _NOTHING,
+    "FULLY_CONNECTED": ((32, 8), 72),
+    "GATHER": ((8, 4), 0),
+    "GATHER_ND": _NOTHING,
+    "GREATER": _COMPARISON,
+    "GREATER_EQUAL": _COMPARISON,
+    "HARD_SWISH": (None, 20),
+    "IF": ((8, 4), 8),
+    "L2_NORMALIZATION": ((4, 4), 4),
+    "LEAKY_RELU": ((4, 4), 24),
+    "LESS": _COMPARISON,
+    "LESS_EQUAL": _COMPARISON,
+    "LOG": _NOTHING,
+    "LOGICAL_AND": _NOTHING,
+    "LOGICAL_NOT": _NOTHING,
+    "LOGICAL_OR": _NOTHING,
+    "LOGISTIC": (None, 16),
+    "MAXIMUM": _NOTHING,
+    "MAX_POOL_2D": ((40, 4), 32),
+    "MEAN": _REDUCE,
+    "MINIMUM": _NOTHING,
+    "MIRROR_PAD": ((4, 4), 20),
+    "MUL": ((4, 4), 36),
+    "NEG": _NOTHING,
+    "NOT_EQUAL": _COMPARISON,
+    "PACK": ((8, 4), 0),
+    "PAD": (None, 56),
+    "PADV2": (None, 56),
+    "PRELU": (None, 28),
+    "QUANTIZE": (None, 32),
+    "REDUCE_ALL": _REDUCE,
+    "REDUCE_MAX": _REDUCE,
+    "REDUCE_MIN": _REDUCE,
+    "RELU": (None, 28),
+    "RELU6": (None, 8),
+    "RESHAPE": ((36, 4), 0),
+    "RESIZE_BILINEAR": ((2, 1), 0),
+    "RESIZE_NEAREST_NEIGHBOR": ((2, 1), 0),
+    "REVERSE_V2": _NOTHING,
+    "ROUND": _NOTHING,
+    "RSQRT": (None, 28),
+    "SELECT_V2": (None, 1),
+    "SHAPE": ((4, 4), 0),
+    "SIN": _NOTHING,
+    "SLICE": _NOTHING,
+    "SOFTMAX": ((4, 4), 80),
+    "SPACE_TO_BATCH_ND": (None, 4),
+    "SPLIT": ((4, 4), 0),
+    "SPLIT_V": ((4, 4), 0),
+    "SQRT": _NOTHING,
+    "SQUARE": _NOTHING,
+    "SQUARED_DIFFERENCE": (None, 112),
+    "SQUEEZE": ((36, 4), 0),
+    "STRIDED_SLICE": ((24, 4), 84),
+    "SUB": ((8, 4), 52),
+    "SUM": _REDUCE,
+    "SVDF": ((12, 4), 36),
+    "TANH": (None, 16),
+    "TRANSPOSE": _NOTHING,
+    "TRANSPOSE_CONV": ((20, 4), 88),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ((16, 4), 688),
+    "UNPACK": ((8, 4), 0),
+    "WHILE": ((8, 4), 8),
+    "ZEROS_LIKE": _NOTHING,
+}
+"""Options (bytes, alignment) and kernel data (bytes) that each operator stores, as far as they are fixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaEstimate:
+    """TFLM's arena in bytes: `head` for activations, `tail` for structures, `total` for both.
+
+    `tail_bytes` and `total_bytes` are None when an operator stores an amount that is not known here;
+    `unavailable` then says which.
+    """
+
+    head_bytes: int
+    tail_bytes: int | None
+    total_bytes: int | None
+    unavailable: str | None = None
+
+
+def estimate_arena(graph: Graph) -> ArenaEstimate:
+    """Return the arena that TFLM's recording interpreter reports for `graph` on a 64-bit host.
+
+    Raises InvalidInputError when no static memory plan exists.
+    """
+    head = plan_memory(graph).peak_bytes
+    names = [_names(subgraph) for subgraph in graph.subgraphs]
+    for name in (name for part in names for name in part):
+        if name not in _STORED:
+            return ArenaEstimate(head, None, None, f"what {name} stores for good is not known")
+    tail = 0
+    for size, alignment in _allocations(graph, names):
+        # The tail grows downwards, and each allocation's lower end is aligned.
+        tail = -(-(tail + size) // alignment) * alignment
+    return ArenaEstimate(head, tail, head + tail)
+
+
+def _names(subgraph: Subgraph) -> list[str]:
+    """Return each operator's name, the custom code of custom operators."""
+    columns = subgraph.columns
+    custom = [columns.operator_custom_code[index] for index in columns.operator_opcode.tolist()]
+    types = columns.operator_type.tolist()
+    return [code or OPERATORS.get(kind, str(kind)) for code, kind in zip(custom, types, strict=True)]
+
+
+def _allocations(graph: Graph, names: list[list[str]]) -> list[Allocation]:
+    """Return every allocation in TFLM's order."""
+    made = [*_ALLOCATORS, (_SUBGRAPH * len(graph.subgraphs), _POINTER)]
+    for subgraph in graph.subgraphs:
+        made.append((_EVAL_TENSOR * len(subgraph.columns.tensor_type), _POINTER))
+    made += [(_NODE * len(part), _POINTER) for part in names]
+    stored = [_STORED[name] for part in names for name in part]
+    made += [options for options, _ in stored if options]
+    made += [(size, _BUFFER) for _, size in stored if size]
+    for subgraph, part in zip(graph.subgraphs, names, strict=True):
+        made += [(size, _BUFFER) for size in _prepared(subgraph, part)]
+    made += _finish(graph)
+    return made
+
+
+def _prepared(subgraph: Subgraph, names: list[str]) -> list[int]:
+    """Return what the kernels of a subgraph ask for while they prepare, operator by operator."""
+    channels = _channels(subgraph, names)
+    made: list[int] = []
+    for row, name in enumerate(names):
+        if name in _CHANNEL_AXES:
+            # Float kernels ask for these too, and leave them unused.
+            made += [4 * channels[row]] * 2 if channels[row] >= 0 else []
+        elif (rule := _PREPARED.get(name)) is not None:
+            made += rule(Node(subgraph, row, name))
+    return made
+
+
+def _channels(subgraph: Subgraph, names: list[str]) -> list[int]:
+    """Return the channels along the axis of each operator's weights, -1 where they are not of rank 4."""
+    columns = subgraph.columns
+    inputs, shapes = columns.operator_inputs, columns.tensor_shape
+    axes = np.array([_CHANNEL_AXES.get(name, -1) for name in names])
+    found = np.full(len(names), -1)
+    rows = np.flatnonzero((axes >= 0) & (np.diff(inputs.offsets) > 1))
+    tensors = inputs.values[inputs.offsets[rows] + 1]
+    rows, tensors = rows[tensors >= 0], tensors[tensors >= 0]
+    full = shapes.offsets[tensors + 1] - shapes.offsets[tensors] == 4
+    rows, tensors = rows[full], tensors[full]
+    found[rows] = shapes.values[shapes.offsets[tensors] + axes[rows]]
+    return [int(channel) for channel in found.tolist()]
+
+
+def _fully_connected(node: Node) -> list[int]:
+    channels = node.quantized_channels(1)
+    quantized = node.type(0) in (TensorType.INT8, TensorType.INT16)
+    return [4 * channels] * 2 if quantized and channels > 1 else []
+
+
+def _softmax(node: Node) -> list[int]:
+    return [_SOFTMAX_TABLE] * 2 if node.type(0) == TensorType.INT16 else []
+
+
+def _output_shape(node: Node) -> list[int]:
+    return [4 + 4 * len(node.output_shape())]
+
+
+def _batch_matmul(node: Node) -> list[int]:
+    quantized = node.type(0) in (TensorType.INT8, TensorType.INT16)
+    transposed = [(0, bool(node.attribute("adj_x"))), (1, not node.attribute("adj_y"))]
+    copies = [
+        (_EVAL_TENSOR, 4 + 4 * len(node.shape(slot)), node.size(slot)) for slot, made in transposed if made
+    ]
+    return [28] * quantized + [size for copy in copies for size in copy] + _output_shape(node)
+
+
+_CHANNEL_AXES: Final = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}
+_PREPARED: Final[dict[str, Callable[[Node], list[int]]]] = {
+    "FULLY_CONNECTED": _fully_connected,
+    "SOFTMAX": _softmax,
+    "GATHER": _output_shape,
+    "GATHER_ND": _output_shape,
+    "BATCH_MATMUL": _batch_matmul,
+}
+
+
+def _finish(graph: Graph) -> Iterator[Allocation]:
+    """Yield handles of scratch buffers, variables, and the tensors of inputs and outputs."""
+    handles = sum(len(scratch_bytes(subgraph)) for subgraph in graph.subgraphs)
+    if handles:
+        yield _POINTER * handles, _POINTER
+    for subgraph in graph.subgraphs:
+        columns = subgraph.columns
+        for size in columns.tensor_bytes[columns.tensor_is_variable].tolist():
+            yield size, _BUFFER
+    main = graph.subgraphs[0]
+    for tensors in (main.inputs, main.outputs):
+        yield _POINTER * len(tensors), _BUFFER
+        for tensor in tensors:
+            yield _TENSOR, _POINTER
+            quantization = main.tensors[tensor].quantization
+            if quantization and quantization.scale and quantization.zero_point:
+                yield _QUANTIZATION, _POINTER
+                yield 4 + 4 * len(quantization.scale), 4

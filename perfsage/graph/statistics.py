@@ -1,0 +1,190 @@
+"""Statistics of constant data: what a compressing NPU or a sparse kernel makes of the weights.
+
+All constants of a subgraph are read in a few gathers. A constant of more than SAMPLE_ELEMENTS bytes
+(WIDE_SAMPLE_ELEMENTS wider elements) is sampled: 16 runs of neighbouring elements at even distances, always
+the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from perfsage.graph import schema
+from perfsage.graph.flatbuffer import Array
+
+if TYPE_CHECKING:
+    from perfsage.graph.columns import Columns
+
+SAMPLE_ELEMENTS = 1 << 12
+WIDE_SAMPLE_ELEMENTS = 1 << 10
+"""The sample of elements above 8 bits, which have to be sorted."""
+SAMPLE_RUNS = 16
+TOTAL_ELEMENTS = 1 << 22
+"""All tensors of a subgraph share this budget: above 1024 tensors each is sampled more thinly."""
+_ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStatistics:
+    """Statistics of a constant tensor's stored elements.
+
+    `sparsity` is the share of elements that equal the zero point (0 without quantization; the first zero
+    point where channels differ). `entropy_bits` is Shannon's entropy of the elements' values, in bits per
+    element; `distinct` counts the values. `bit_width` is the width of the narrowest signed integer that
+    holds every element minus the zero point, and the type's own width for floats. Large constants are
+    sampled: see the module.
+    """
+
+    sparsity: float
+    entropy_bits: float
+    distinct: int
+    bit_width: int
+
+
+class ColumnStatistics(NamedTuple):
+    """TensorStatistics of all tensors of a subgraph; `known` is False where a tensor has none."""
+
+    known: Array
+    sparsity: Array
+    entropy_bits: Array
+    distinct: Array
+    bit_width: Array
+
+    def row(self, index: int) -> TensorStatistics | None:
+        """Return the statistics of one tensor, or None when it has none."""
+        if not self.known[index]:
+            return None
+        return TensorStatistics(
+            float(self.sparsity[index]),
+            float(self.entropy_bits[index]),
+            int(self.distinct[index]),
+            int(self.bit_width[index]),
+        )
+
+
+def column_statistics(columns: Columns) -> ColumnStatistics:
+    """Return the statistics of all constant tensors whose elements have 64 bits at most."""
+    count = len(columns.tensor_type)
+    bits = schema.type_bits()[columns.tensor_type]
+    known = columns.tensor_is_constant & (columns.tensor_constant_start >= 0) & (bits > 0) & (bits <= 64)
+    known &= columns.tensor_constant_bytes >= (bits + 7) >> 3
+    found = ColumnStatistics(
+        known, np.zeros(count), np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    )
+    chosen = np.flatnonzero(known)
+    zeros = _zero_points(columns)
+    for kind in np.unique(columns.tensor_type[chosen]).tolist():
+        tensors = chosen[columns.tensor_type[chosen] == kind]
+        for start in range(0, len(tensors), _ROWS_AT_ONCE):
+            _fill(found, columns, tensors[start : start + _ROWS_AT_ONCE], zeros)
+    return found
+
+
+def _fill(found: ColumnStatistics, columns: Columns, tensors: Array, zeros: Array) -> None:
+    """Fill in the statistics of `tensors`, which all have the same type."""
+    kind = int(columns.tensor_type[tensors[0]])
+    name, bits = schema.type_name(kind), int(schema.type_bits()[kind])
+    measure = _narrow if bits <= 8 else _wide
+    values = measure(_samples(columns, tensors, name, bits), zeros[tensors], name, bits)
+    for column, part in zip(found[1:], values, strict=True):
+        column[tensors] = part
+
+
+def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Array]:
+    """Return a sample of each tensor: integers, the bits of floats, or bytes for elements of up to 8 bits."""
+    limit = SAMPLE_ELEMENTS if bits <= 8 else WIDE_SAMPLE_ELEMENTS
+    limit = min(limit, max(TOTAL_ELEMENTS // len(columns.tensor_type), SAMPLE_RUNS))
+    unit = max(bits // 8, 1)
+    dtype = f"<{'i' if name.startswith('INT') and unit > 1 else 'u'}{unit}"
+    places = zip(
+        columns.tensor_constant_start[tensors].tolist(),
+        (columns.tensor_constant_bytes[tensors] // unit).tolist(),
+        columns.tensor_elements[tensors].tolist(),
+        strict=True,
+    )
+    samples = []
+    for start, units, elements in places:
+        runs, run = (1, units) if units <= limit else (SAMPLE_RUNS, limit // SAMPLE_RUNS)
+        strides = (units // runs * unit, unit)
+        codes = np.ndarray((runs, run), dtype, columns.buffer.data, start, strides).ravel()
+        samples.append(codes if bits >= 8 else _unpack(codes, bits)[: max(elements, 1)])
+    return samples
+
+
+def _unpack(codes: Array, bits: int) -> Array:
+    """Split bytes into elements of fewer than 8 bits, the lowest bits first, sign-extended to bytes."""
+    parts: Array = codes[:, None] << np.arange(8 - bits, -1, -bits).astype(np.uint8)
+    elements: Array = (parts.astype(np.int8) >> (8 - bits)).view(np.uint8)
+    return elements.ravel()
+
+
+def _narrow(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
+    """Return (sparsity, entropy, distinct, width) of rows of bytes, all from their histograms."""
+    histogram = np.stack([np.bincount(codes, minlength=256) for codes in samples])
+    lowest = -128 if name.startswith("INT") else 0
+    histogram = np.roll(histogram, -lowest, axis=1)
+    counts = histogram.sum(axis=1)
+    columns = zeros - lowest
+    inside = (columns >= 0) & (columns < 256)
+    zero_count = histogram[np.arange(len(zeros)), np.where(inside, columns, 0)] * inside
+    share = histogram / counts[:, None]
+    logs = np.log2(share, out=np.zeros_like(share), where=histogram > 0)
+    present = histogram > 0
+    low, high = present.argmax(axis=1), 255 - present[:, ::-1].argmax(axis=1)
+    entropy = np.abs((share * logs).sum(axis=1))
+    return zero_count / counts, entropy, present.sum(axis=1), _widths(low - columns, high - columns)
+
+
+def _wide(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
+    """Return (sparsity, entropy, distinct, width) of rows of wider elements, after sorting them."""
+    counts = np.array([len(codes) for codes in samples])
+    codes, rows = _sorted(np.concatenate(samples).astype(np.int64), np.repeat(np.arange(len(counts)), counts))
+    ends = np.cumsum(counts)
+    changes = (codes[1:] != codes[:-1]) | (rows[1:] != rows[:-1])
+    heads = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    share = np.diff(np.append(heads, len(codes))) / counts[rows[heads]]
+    entropy = np.abs(np.bincount(rows[heads], -share * np.log2(share), len(counts)))
+    distinct = np.bincount(rows[heads], minlength=len(counts))
+    if "FLOAT" in name or "COMPLEX" in name:
+        # Shifting the sign out makes the bits of -0.0 those of 0.0.
+        is_zero, width = (codes << (65 - bits)) == 0, np.full(len(counts), bits)
+    else:
+        is_zero = codes == zeros[rows]
+        width = _widths(codes[ends - counts] - zeros, codes[ends - 1] - zeros)
+    return np.add.reduceat(is_zero, ends - counts, dtype=np.int64) / counts, entropy, distinct, width
+
+
+def _sorted(codes: Array, rows: Array) -> tuple[Array, Array]:
+    """Return the codes sorted within their rows; one sort of (row, code) pairs where both fit 64 bits."""
+    if codes.min() >= -(1 << 31) and codes.max() < 1 << 32:
+        keys = np.sort((rows << 33) + (codes + (1 << 31)))
+        return (keys & ((1 << 33) - 1)) - (1 << 31), keys >> 33
+    order = np.lexsort((codes, rows))
+    return codes[order], rows[order]
+
+
+def _widths(low: Array, high: Array) -> Array:
+    """Return the bits of the narrowest two's complement integer that holds both ends of each range."""
+    magnitude = np.maximum(np.maximum(high, 0), -np.minimum(low, 0) - 1)
+    widths: Array = np.frexp(magnitude.astype(np.float64))[1] + 1
+    return np.minimum(widths, 64)
+
+
+def _zero_points(columns: Columns) -> Array:
+    """Return the first zero point of each tensor; 0 where it has none."""
+    zeros = np.zeros(len(columns.tensor_type), np.int64)
+    offsets = columns.tensor_fields[:, schema.slots("Tensor")["quantization"]]
+    rows = np.flatnonzero(offsets)
+    buffer, what = columns.buffer, "a tensor's quantization"
+    if len(rows):
+        where = columns.tensor_position[rows] + offsets[rows]
+        tables = where + buffer.at(buffer.u4, where, what)
+        slot = schema.slots("QuantizationParameters")["zero_point"]
+        fields = buffer.fields(tables, slot + 1, what)
+        starts, lengths = buffer.vectors(tables, fields[:, slot], 8, what)
+        some = lengths > 0
+        zeros[rows[some]] = buffer.i8[starts[some]]
+    return zeros
