@@ -1,0 +1,1 @@
+"""Networks and their measurements: builders, search spaces, the database, imports and exports."""
