@@ -1,0 +1,1 @@
+"""Microcontrollers, planned by TensorFlow Lite Micro."""
