@@ -1,0 +1,135 @@
+"""From the network's raw outputs to predictions with intervals, reasons and warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features import GraphFeatures
+from perfsage.metrics import Metric
+from perfsage.models.calibration import Calibration
+from perfsage.models.manifest import DeviceEntry, Manifest
+from perfsage.models.physics import memory_candidates
+from perfsage.models.session import RawOutputs
+from perfsage.prediction import Interval, ModelSummary, OperatorCost, Prediction, Unavailable
+
+METRIC_ROWS = {metric: row for row, metric in enumerate(Metric)}
+ALL_FLOAT = 0.999
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to predict: who it is, and its features."""
+
+    summary: ModelSummary
+    features: GraphFeatures
+
+
+def answer(
+    subjects: Sequence[Subject],
+    raw: RawOutputs,
+    offsets: NDArray[np.int64],
+    manifest: Manifest,
+    calibration: Calibration,
+    device_rows: Sequence[int],
+    metrics: Sequence[Metric],
+    operators: bool = True,
+) -> Iterator[Prediction]:
+    """Yield the predictions of every subject on the devices `device_rows`, subject by subject.
+
+    Without `operators`, the operators' shares are left out: they are most of the work.
+    """
+    half_widths = calibration.half_widths(raw)
+    doubts = calibration.doubts([subject.features for subject in subjects], raw)
+    for place, subject in enumerate(subjects):
+        begin, end = int(offsets[place]), int(offsets[place + 1])
+        for row in device_rows:
+            entry = manifest.devices[row]
+            values = {
+                metric: _metric(
+                    metric,
+                    entry,
+                    subject.features,
+                    float(raw.log_values[place, row, METRIC_ROWS[metric]]),
+                    float(half_widths[place, row, METRIC_ROWS[metric]]),
+                    calibration.level,
+                )
+                for metric in metrics
+            }
+            latency = values.get(Metric.LATENCY_MS) if operators else None
+            yield Prediction(
+                model=subject.summary,
+                device=entry.device.name,
+                metrics=values,
+                operators=_operators(subject.features, raw.operator_latency[begin:end, row], latency),
+                in_distribution=not doubts[place] and not entry.inferred,
+                warnings=(*_device_warning(entry), *doubts[place], *_float_warning(entry, subject.features)),
+            )
+
+
+def _metric(
+    metric: Metric,
+    entry: DeviceEntry,
+    features: GraphFeatures,
+    log_value: float,
+    half_width: float,
+    level: float,
+) -> Interval | Unavailable:
+    reason = unavailable_reason(entry, metric, features)
+    if reason is not None:
+        return Unavailable(reason)
+    exact = float(exact_values(entry, metric, features.totals[None])[0]) if metric in entry.exact else 0.0
+    if exact > 0:
+        return Interval(exact, exact, exact, level)
+    value, factor = math.exp(log_value), math.exp(min(half_width, 50.0))
+    return Interval(value, value / factor, value * factor, level)
+
+
+def exact_values(entry: DeviceEntry, metric: Metric, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values that need no network, float64[graphs], from graph totals; 0 where there is none."""
+    if metric not in entry.exact:
+        return np.zeros(len(totals))
+    return memory_candidates(totals)[entry.exact[metric]]
+
+
+def unavailable_reason(entry: DeviceEntry, metric: Metric, features: GraphFeatures) -> str | None:
+    """Return why `metric` cannot be predicted for these features on this device, or None."""
+    if metric not in entry.device.metrics:
+        given = entry.device.unavailable.get(metric)
+        return given or f"{entry.device.name} does not give {metric.value}"
+    if entry.float_reason is not None and features.total("float_share") >= ALL_FLOAT:
+        return entry.float_reason
+    if not entry.labels.get(metric) and metric not in entry.exact and not entry.inferred:
+        return f"the predictor was trained without {metric.value} of {entry.device.name}"
+    return None
+
+
+def _device_warning(entry: DeviceEntry) -> tuple[str, ...]:
+    if not entry.inferred:
+        return ()
+    return (f"{entry.device.name} was never measured: predicted from its parameters and its relatives",)
+
+
+def _float_warning(entry: DeviceEntry, features: GraphFeatures) -> tuple[str, ...]:
+    share = features.total("float_share")
+    if entry.float_reason is None or not 0 < share < ALL_FLOAT:
+        return ()
+    return (f"{share:.0%} of the operators are float and stay on the CPU: the figures leave them out",)
+
+
+def _operators(
+    features: GraphFeatures, shares: NDArray[np.float32], latency: Interval | Unavailable | None
+) -> tuple[OperatorCost, ...]:
+    """Return each operator's share, scaled so that they add up to the latency that is reported."""
+    if not isinstance(latency, Interval):
+        return ()
+    scaled = shares.astype(np.float64) * (latency.value / max(float(shares.sum(dtype=np.float64)), 1e-300))
+    names, places = features.type_names.tolist(), features.location.tolist()
+    return tuple(
+        OperatorCost(subgraph, index, name, value)
+        for (subgraph, index), name, value in zip(places, names, scaled.tolist(), strict=True)
+    )

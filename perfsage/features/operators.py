@@ -1,0 +1,183 @@
+"""The operators of one subgraph as rows: shapes, types, attributes, costs and weights' statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.arrays import PHYSICAL_COLUMNS
+from perfsage.features.blocks import UNKNOWN_ENTROPY, block_costs, live_columns
+from perfsage.features.operands import Operands, operator_flags
+from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
+from perfsage.features.types import type_index
+from perfsage.features.wiring import edges
+from perfsage.graph import Subgraph
+from perfsage.graph.costs import OperatorCosts, operator_costs
+from perfsage.graph.schema import CUSTOM, operator_name
+
+_OUTPUT_SHAPE, _INPUT_SHAPE = ("out_n", "out_h", "out_w", "out_c"), ("in_h", "in_w", "in_c")
+_SHAPES = (*_OUTPUT_SHAPE, *_INPUT_SHAPE, "kernel_h", "kernel_w", "kernel_c", "second_elements")
+_COUNTS = ("inputs", "outputs", "constant_inputs", "successors")
+_ATTRIBUTES = ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "depth_multiplier")
+_EXACT = ("macs", "elementwise_ops", "read_bytes", "written_bytes", "weight_bytes")
+_WASTES = {
+    "out_h": (2, 4, 8),
+    "out_w": (2, 4, 8, 16),
+    "out_c": (4, 8, 16, 32, 64),
+    "kernel_c": (4, 8, 16, 32, 64),
+}
+_MULTIPLES = np.array(
+    [multiple for multiples in _WASTES.values() for multiple in multiples], dtype=np.float64
+)
+_WASTED = np.repeat([_SHAPES.index(name) for name in _WASTES], [len(m) for m in _WASTES.values()])
+
+LOG_COLUMNS = (*PHYSICAL_COLUMNS, *_SHAPES, *_COUNTS, *_ATTRIBUTES)
+"""These hold log(1 + x)."""
+PLAIN_COLUMNS = (
+    "intensity",
+    "macs_per_output",
+    "block_waste",
+    "bricks_of_live",
+    *(f"waste_{name}_{k}" for name, multiples in _WASTES.items() for k in multiples),
+    "waste_kernel_2",
+    "waste_kernel_4",
+    *(f"{role}_bytes_per_element" for role in ("data", "result", "weights")),
+    *(f"{role}_float" for role in ("data", "result", "weights")),
+    "padding_valid",
+    "activation_relu",
+    "activation_relu6",
+    "activation_other",
+    "data_constant",
+    "second_constant",
+    "broadcast",
+    "cost_unknown",
+    *WEIGHT_COLUMNS,
+    "live_of_peak",
+    "block_live_of_peak",
+    "log_block_peak",
+)
+NODE_COLUMNS = (*LOG_COLUMNS, *PLAIN_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class SubgraphRows:
+    """The rows of one subgraph: arrays as in GraphFeatures, with edges counted from its own first row."""
+
+    type_index: NDArray[np.int64]
+    type_names: NDArray[np.str_]
+    node: NDArray[np.float32]
+    physical: NDArray[np.float64]
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    location: NDArray[np.int64]
+    float_operators: int
+    computing: int
+    unknown: int
+
+
+def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
+    """Return every operator of `subgraph` as a row; columns that need the whole graph are left at zero."""
+    operands, costs = Operands(subgraph), operator_costs(subgraph)
+    columns, count = subgraph.columns, len(operands.type)
+    window = np.stack([columns.attribute("filter_height"), columns.attribute("filter_width")], axis=1)
+    shapes = operands.shapes(window.astype(np.float64))
+    statistics = weight_columns(subgraph, operands.weight, weights)
+    physical = _physical(subgraph, operands, costs, shapes, statistics)
+    source, target = edges(columns)
+    node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
+    counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
+    attributes = [columns.attribute(name) for name in _ATTRIBUTES]
+    logs = np.concatenate([physical, shapes, np.stack([*counts, *attributes], axis=1)], axis=1)
+    node[:, : len(LOG_COLUMNS)] = np.log1p(np.maximum(logs, 0.0))
+    types = operands.element_types()
+    plain = _plain(operands, physical, shapes)
+    flags = _flags(subgraph, operands, shapes, ~costs.known)
+    filled = np.concatenate([plain, types, flags, statistics], axis=1)
+    node[:, len(LOG_COLUMNS) : len(LOG_COLUMNS) + filled.shape[1]] = filled
+    computing = ~operator_flags(("QUANTIZE", "DEQUANTIZE", "CAST"))[operands.type]
+    indices, names = _types(subgraph)
+    return SubgraphRows(
+        type_index=indices,
+        type_names=names,
+        node=node,
+        physical=physical,
+        source=source,
+        target=target,
+        location=np.stack([np.full(count, subgraph.index), np.arange(count)], axis=1).astype(np.int64),
+        float_operators=int((types[:, 3:5].any(axis=1) & computing).sum()),
+        computing=int(computing.sum()),
+        unknown=int((~costs.known).sum()),
+    )
+
+
+def _physical(
+    subgraph: Subgraph,
+    operands: Operands,
+    costs: OperatorCosts,
+    shapes: NDArray[np.float64],
+    statistics: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Return float64[n, len(PHYSICAL_COLUMNS)]."""
+    exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
+    exact = np.maximum(exact.astype(np.float64), 0.0)
+    live, block_live = live_columns(subgraph, operands)
+    sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
+    weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
+    blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
+    known = statistics[:, 0] > 0
+    blocks[:, 2] *= np.where(known, statistics[:, 2], UNKNOWN_ENTROPY)
+    return np.concatenate([exact, live[:, None], blocks, block_live[:, None]], axis=1)
+
+
+def _plain(
+    operands: Operands, physical: NDArray[np.float64], shapes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the ratios, from `intensity` to `waste_kernel_4`, as logarithms."""
+    macs, elementwise, read, written = physical[:, 0], physical[:, 1], physical[:, 2], physical[:, 3]
+    sizes = shapes[:, _WASTED]
+    kernel = (shapes[:, 7] * shapes[:, 8])[:, None]
+    ratios = [
+        ((macs + elementwise + 1.0) / (read + written + 1.0))[:, None],
+        1.0 + (macs / shapes[:, :4].prod(axis=1))[:, None],
+        ((physical[:, 6] + 1.0) / (macs + 1.0))[:, None],
+        ((physical[:, 10] + 1.0) / (physical[:, 5] + 1.0))[:, None],
+        np.ceil(sizes / _MULTIPLES) * _MULTIPLES / sizes,
+        np.ceil(kernel / [2.0, 4.0]) * [2.0, 4.0] / kernel,
+    ]
+    return np.asarray(np.log(np.concatenate(ratios, axis=1)))
+
+
+def _flags(
+    subgraph: Subgraph, operands: Operands, shapes: NDArray[np.float64], unknown: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the columns from `padding_valid` to `cost_unknown`."""
+    columns = subgraph.columns
+    activation = columns.attribute("fused_activation_function")
+    relu, relu6 = activation == 1, activation == 3
+    binary = (operands.second != operands.absent) & ~operands.has_weight
+    flags = [
+        columns.attribute("padding"),
+        relu,
+        relu6,
+        (activation > 0) & ~relu & ~relu6,
+        operands.constant[operands.data],
+        operands.has_weight,
+        binary & (shapes[:, 10] != operands.dimensions[operands.data].prod(axis=1)),
+        unknown,
+    ]
+    return np.stack(flags, axis=1).astype(np.float64)
+
+
+def _types(subgraph: Subgraph) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Return the type index and the type name of each operator, looking each opcode up once."""
+    columns = subgraph.columns
+    builtin = np.zeros(len(columns.operator_custom_code), dtype=np.int64)
+    builtin[columns.operator_opcode] = columns.operator_type
+    indices, names = [], []
+    for code, custom in zip(builtin.tolist(), columns.operator_custom_code, strict=True):
+        indices.append(type_index(code, custom))
+        names.append((custom or "CUSTOM") if code == CUSTOM else operator_name(code))
+    opcode = columns.operator_opcode
+    return np.array(indices, dtype=np.int64)[opcode], np.array(names)[opcode]

@@ -1,0 +1,154 @@
+"""The graph network: one trunk for every device, additive and peak readouts that know the physics.
+
+Shapes: n operators and e edges of g graphs laid end to end, d devices, m metrics, w the trunk's width.
+The trunk sees no device. Each device multiplies the operators' embeddings with its own vectors, which come
+from an embedding and from its descriptors, so that a device known only by its descriptors can be predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from perfsage.features.types import TYPE_COUNT
+from perfsage.models.physics import TERMS
+from perfsage.models.readout import READOUTS, DeviceTable, Outputs, read_out
+
+Neighbours = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Maps operator rows [n, w] to the mean over producers and the mean over consumers, each [n, w]."""
+
+FEATURE_LIMIT = 6.0
+"""Standardised features are clipped here: beyond, the network would extrapolate freely."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """Sizes of the network."""
+
+    node_columns: int
+    descriptor_columns: int
+    devices: int
+    width: int = 96
+    layers: int = 3
+    type_width: int = 16
+    device_hidden: int = 64
+
+
+class Trunk(nn.Module):
+    """Operators -> embeddings, by bidirectional mean aggregation with residual connections."""
+
+    def __init__(self, options: NetworkOptions) -> None:
+        super().__init__()
+        width = options.width
+        self.mean = nn.Buffer(torch.zeros(options.node_columns))
+        self.deviation = nn.Buffer(torch.ones(options.node_columns))
+        self.types = nn.Embedding(TYPE_COUNT, options.type_width)
+        self.enter = nn.Linear(options.node_columns + options.type_width, width)
+        self.layers = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(options.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(options.layers))
+        self.leave = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width))
+        nn.init.normal_(self.types.weight, std=0.1)
+
+    def forward(self, type_index: Tensor, node: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return float32[n, w]."""
+        scaled = ((node - self.mean) / self.deviation).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        hidden = torch.relu(self.enter(torch.cat([scaled, self.types(type_index)], dim=1)))
+        for linear, norm in zip(self.layers, self.norms, strict=True):
+            producers, consumers = neighbours(hidden)
+            hidden = hidden + torch.relu(norm(linear(torch.cat([hidden, producers, consumers], dim=1))))
+        result: Tensor = self.leave(hidden)
+        return result
+
+
+class DeviceBank(nn.Module):
+    """Devices -> the vectors that turn embeddings into corrections, and the physical constants."""
+
+    def __init__(self, options: NetworkOptions) -> None:
+        super().__init__()
+        size = len(READOUTS) * (options.width + 1)
+        self.width = options.width
+        self.descriptors = nn.Buffer(torch.zeros(options.devices, options.descriptor_columns))
+        self.log_rates = nn.Buffer(torch.zeros(options.devices, 3, len(TERMS)))
+        self.shared_rates = nn.Parameter(torch.zeros(3, len(TERMS)))
+        self.own_rates = nn.Parameter(torch.zeros(options.devices, 3, len(TERMS)))
+        self.embedding = nn.Parameter(torch.zeros(options.devices, size))
+        self.describe = nn.Sequential(
+            nn.Linear(options.descriptor_columns + 1, options.device_hidden),
+            nn.Tanh(),
+            nn.Linear(options.device_hidden, size),
+        )
+        self.gate = nn.Parameter(torch.zeros(2))
+        nn.init.normal_(self.embedding, std=0.02)
+
+    def forward(self, keep: Tensor | None = None) -> DeviceTable:
+        """Return every device's table; rows where `keep` [d] is 0 rely on their descriptors alone."""
+        described = (self.descriptors.abs().sum(dim=1, keepdim=True) > 0).to(self.descriptors.dtype)
+        known = torch.ones_like(described[:, 0]) if keep is None else keep
+        own = self.embedding * known[:, None]
+        rates = described[:, :, None] * self.shared_rates + known[:, None, None] * self.own_rates
+        vectors = own + self.describe(torch.cat([self.descriptors, described], dim=1)) * 0.1
+        shaped = vectors.view(len(vectors), len(READOUTS), self.width + 1)
+        return DeviceTable(
+            vectors=shaped[..., :-1],
+            biases=shaped[..., -1],
+            log_rates=self.log_rates + rates,
+            gate=torch.sigmoid(self.gate)[described[:, 0].long()],
+        )
+
+
+class GraphNetwork(nn.Module):
+    """Trunk, devices, readouts and the head that says how far to trust them."""
+
+    def __init__(self, options: NetworkOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.trunk = Trunk(options)
+        self.devices = DeviceBank(options)
+        self.spread = nn.Linear(2 * options.width, options.devices * 4)
+
+    def forward(
+        self,
+        inputs: GraphTensors,
+        neighbours: Neighbours,
+        keep: Tensor | None = None,
+    ) -> Outputs:
+        """Predict every device and metric of every graph; `keep` as in `DeviceBank`."""
+        hidden = self.trunk(inputs.type_index, inputs.node, neighbours)
+        return read_out(hidden, inputs, self.devices(keep), self.spread)
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensors:
+    """A FeatureBatch as tensors.
+
+    `terms` float32[n, 8] as in physics.TERMS; `live` float32[n, 2] and `live_peak` float32[g, 2] in bytes, as
+    the file has them and in bricks used in place.
+    """
+
+    type_index: Tensor
+    node: Tensor
+    terms: Tensor
+    live: Tensor
+    live_peak: Tensor
+    graph: Tensor
+    source: Tensor
+    target: Tensor
+
+
+def index_neighbours(source: Tensor, target: Tensor, rows: int) -> Neighbours:
+    """Return mean aggregation by index addition: equal to DGL's, and exportable to ONNX."""
+    receivers = torch.cat([target, source + rows])
+    senders = torch.cat([source, target])
+    counts = torch.zeros(2 * rows, dtype=torch.float32, device=source.device)
+    counts = counts.index_add(0, receivers, torch.ones_like(receivers, dtype=torch.float32))
+    scale = (1.0 / counts.clamp(min=1.0))[:, None]
+
+    def aggregate(hidden: Tensor) -> tuple[Tensor, Tensor]:
+        sums = torch.zeros(2 * rows, hidden.shape[1], dtype=hidden.dtype, device=hidden.device)
+        means = sums.index_add(0, receivers, hidden.index_select(0, senders)) * scale
+        return means[:rows], means[rows:]
+
+    return aggregate

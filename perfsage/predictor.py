@@ -1,0 +1,234 @@
+"""Load a trained predictor and ask it what networks cost, on ONNX Runtime alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfsage.answers import Subject, answer
+from perfsage.device import Device
+from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
+from perfsage.features import batch_features, extract_features
+from perfsage.graph import Graph, read_graph
+from perfsage.graph.costs import graph_macs
+from perfsage.metrics import Metric, parse_metric
+from perfsage.models.adapted_answers import answer_adapted
+from perfsage.models.adapted_store import AdaptedDevice, load_adapted
+from perfsage.models.calibration import Calibration
+from perfsage.models.manifest import (
+    ARRAYS_NAME,
+    NETWORK_NAME,
+    Manifest,
+    read_arrays,
+    read_manifest,
+    verify_files,
+)
+from perfsage.models.session import NetworkSession
+from perfsage.prediction import ModelSummary, Prediction, PredictorInfo, Report
+
+ModelSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Graph
+"""A path to a .tflite file, its bytes, or a graph that was read already."""
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+PLANNED = ("arena_bytes", "plan_peak_bytes")
+"""The graph totals that only the memory planner knows."""
+CALL_OPERATORS = 20_000
+"""Graphs are sent to the network together until they have this many operators."""
+
+
+def load_predictor(path_or_name: str | os.PathLike[str] = "default", *, threads: int = 1) -> Predictor:
+    """Load a predictor from its folder, or one that ships with the package by its name.
+
+    Files are checked against the manifest's hashes. PredictorError says what is missing, damaged or of
+    another version.
+
+    >>> predictor = load_predictor("my-predictor")            # doctest: +SKIP
+    >>> predictor.predict("model.tflite").to_dict()           # doctest: +SKIP
+    """
+    folder = find_predictor(path_or_name)
+    manifest, version = read_manifest(folder)
+    verify_files(folder, manifest)
+    arrays = read_arrays(folder / ARRAYS_NAME)
+    try:
+        calibration = Calibration.from_arrays(arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PredictorError(f"the calibration is damaged: {error!r}", where=str(folder)) from error
+    return Predictor(
+        folder=folder,
+        manifest=manifest,
+        version=version,
+        calibration=calibration,
+        session=NetworkSession(folder / NETWORK_NAME, threads=threads),
+        adapted=load_adapted(folder, manifest),
+    )
+
+
+def find_predictor(path_or_name: str | os.PathLike[str]) -> Path:
+    """Return the folder of a predictor; PredictorError names the ones that ship where there is none."""
+    given = Path(path_or_name)
+    for folder in (given, PRETRAINED / given.name if given.name == str(given) else given):
+        if (folder / "manifest.json").is_file():
+            return folder
+    known = ", ".join(pretrained_names()) or "none"
+    raise PredictorError(
+        f"there is no predictor {str(path_or_name)!r}",
+        where=str(given.absolute()),
+        hint=f"Train one with `perfsage train`. Predictors that ship with the package: {known}.",
+    )
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the predictors that ship with the package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/manifest.json"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """A trained predictor: `predict` is all that most programs need."""
+
+    folder: Path
+    manifest: Manifest
+    version: str
+    calibration: Calibration
+    session: NetworkSession
+    adapted: tuple[AdaptedDevice, ...] = ()
+    """Devices that were added from measurements; they come after the others."""
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """Every device that this predictor knows."""
+        entries = (*self.manifest.devices, *self.manifest.adapted_devices)
+        return tuple(entry.device for entry in entries)
+
+    @property
+    def info(self) -> PredictorInfo:
+        """Which predictor this is, as answers carry it."""
+        manifest = self.manifest
+        return PredictorInfo(
+            name=manifest.name,
+            version=self.version,
+            feature_schema=manifest.feature_schema,
+            trained_on_graphs=manifest.trained_on_graphs,
+            created_at=manifest.created_at,
+        )
+
+    def predict(
+        self,
+        models: ModelSource | Sequence[ModelSource],
+        devices: Sequence[str] | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> Report:
+        """Predict every metric of every model on every device, or on those named.
+
+        Predictions come model by model, in the order given, each with its devices in the order given.
+        InvalidModelError and UnknownNameError say what cannot be used.
+        """
+        chosen = self._device_rows(devices)
+        wanted = tuple(Metric) if metrics is None else tuple(parse_metric(name) for name in metrics)
+        arena = self._needs_arena(chosen, wanted)
+        subjects = [read_subject(model, arena=arena) for model in _as_list(models)]
+        predictions: list[Prediction] = []
+        for group in _calls(subjects):
+            predictions += self._predict_group(group, chosen, wanted)
+        return Report(predictor=self.info, predictions=tuple(predictions))
+
+    def predict_subjects(
+        self, subjects: Sequence[Subject], devices: Sequence[str] | None = None, *, operators: bool = True
+    ) -> tuple[Prediction, ...]:
+        """Predict from features that were extracted before, all metrics, in one call of the network.
+
+        Without `operators`, predictions say nothing of single operators, and take less time.
+        """
+        return tuple(self._predict_group(subjects, self._device_rows(devices), tuple(Metric), operators))
+
+    def _predict_group(
+        self,
+        subjects: Sequence[Subject],
+        rows: Sequence[int],
+        metrics: Sequence[Metric],
+        shares: bool = True,
+    ) -> Iterator[Prediction]:
+        batch = batch_features([subject.features for subject in subjects])
+        raw = self.session.run(batch)
+        trained = len(self.manifest.devices)
+        base_rows = [row for row in rows if row < trained]
+        base = answer(
+            subjects, raw, batch.offsets, self.manifest, self.calibration, base_rows, metrics, shares
+        )
+        for place, subject in enumerate(subjects):
+            begin, end = int(batch.offsets[place]), int(batch.offsets[place + 1])
+            operators = slice(begin, end if shares else begin)
+            for row in rows:
+                if row < trained:
+                    yield next(base)
+                else:
+                    device, level = self.adapted[row - trained], self.calibration.level
+                    yield answer_adapted(device, subject, raw, place, operators, metrics, level)
+
+    def needs_arena(self, devices: Sequence[str], metrics: Sequence[str]) -> bool:
+        """Return whether features for these devices and metrics need what only the planner knows."""
+        return self._needs_arena(self._device_rows(devices), [parse_metric(name) for name in metrics])
+
+    def _needs_arena(self, rows: Sequence[int], metrics: Sequence[Metric]) -> bool:
+        """Return whether any of these devices takes its memory from the planner, which is slow to run."""
+        trained = len(self.manifest.devices)
+        if any(row >= trained for row in rows):
+            return True
+        entries = [self.manifest.devices[row] for row in rows]
+        return any(entry.exact.get(metric) in PLANNED for entry in entries for metric in metrics)
+
+    def _device_rows(self, names: Sequence[str] | None) -> list[int]:
+        known = {device.name: row for row, device in enumerate(self.devices)}
+        if names is None:
+            return list(known.values())
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(
+                    f"the predictor knows no device {name!r}",
+                    where=f"predictor {self.manifest.name}",
+                    hint=f"Known devices: {', '.join(known)}.",
+                )
+        return [known[name] for name in names]
+
+
+def _as_list(models: ModelSource | Sequence[ModelSource]) -> Sequence[ModelSource]:
+    if isinstance(models, str | os.PathLike | bytes | bytearray | memoryview | Graph):
+        return [models]
+    return models
+
+
+def read_subject(model: ModelSource, *, arena: bool = True) -> Subject:
+    """Read one model; an error names the file that it came from. `arena` as in `extract_features`."""
+    path = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    try:
+        graph = model if isinstance(model, Graph) else read_graph(model)
+        features = extract_features(graph, arena=arena)
+        macs, _ = graph_macs(graph)
+    except PerfsageError as error:
+        if path is not None and error.where is None:
+            error.where = path
+        raise
+    summary = ModelSummary(
+        path=path,
+        model_id=graph.model_id,
+        graph_id=graph.graph_id,
+        operators=features.operators,
+        macs=macs,
+    )
+    return Subject(summary=summary, features=features)
+
+
+def _calls(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
+    """Group models so that one call of the network never grows without bound."""
+    group: list[Subject] = []
+    operators = 0
+    for subject in subjects:
+        if group and operators + subject.features.operators > CALL_OPERATORS:
+            yield group
+            group, operators = [], 0
+        group.append(subject)
+        operators += subject.features.operators
+    if group:
+        yield group

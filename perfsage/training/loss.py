@@ -1,0 +1,41 @@
+"""The loss: mean absolute log-ratio, which for small errors is the mean absolute percentage error."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from perfsage.models.readout import Outputs
+from perfsage.training.corpus import Batch
+
+
+def batch_loss(outputs: Outputs, batch: Batch, operator_weight: float) -> tuple[Tensor, float]:
+    """Return the loss to minimise, and the mean absolute log-ratio to show.
+
+    Every label weighs the same: means per device would make much of the few labels of rare ones. The spread
+    learns the scale of a Laplace distribution of the errors without moving the predictions.
+    """
+    known = torch.isfinite(batch.log_labels)
+    error = torch.where(known, outputs.log_values - torch.nan_to_num(batch.log_labels), 0.0).abs()
+    accuracy = error.sum() / known.sum().clamp(min=1)
+    likelihood = outputs.log_spread + error.detach() * (-outputs.log_spread).exp()
+    spread = torch.where(known, likelihood, 0.0).sum() / known.sum().clamp(min=1)
+    loss = accuracy + 0.01 * spread
+    if batch.operator_labels is not None and operator_weight > 0:
+        loss = loss + operator_weight * _operator_loss(outputs.operator_latency, batch)
+    return loss, float(accuracy.detach())
+
+
+def _operator_loss(predicted: Tensor, batch: Batch) -> Tensor:
+    """Return the absolute error of the operators' shares, relative to the graph's own latency.
+
+    Fused operators have a label of zero, which a log-ratio could not take.
+    """
+    assert batch.operator_labels is not None
+    known = torch.isfinite(batch.operator_labels)
+    truth = torch.nan_to_num(batch.operator_labels)
+    graphs = batch.log_labels.shape[0]
+    totals = torch.zeros(graphs, truth.shape[1], device=truth.device).index_add(0, batch.inputs.graph, truth)
+    relative = (predicted - truth).abs() / totals[batch.inputs.graph].clamp(min=1e-12)
+    labelled = (totals > 0).sum().clamp(min=1)
+    return torch.where(known, relative, 0.0).sum() / labelled

@@ -1,0 +1,89 @@
+"""A network made ready for its data: scales of the features, physical rates and descriptors of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from perfsage.device import Device
+from perfsage.models.gnn import GraphNetwork, NetworkOptions
+from perfsage.models.physics import TERMS, fit_rates, unit_rates
+from perfsage.training.corpus import Corpus
+from perfsage.training.options import TrainingOptions
+
+ADDITIVE = (0, 1, 3)
+"""Positions in METRIC_ORDER of the metrics that are sums over operators: latency, energy, storage."""
+
+
+def build_network(corpus: Corpus, devices: Sequence[Device], options: TrainingOptions) -> GraphNetwork:
+    """Return an untrained network whose first guess is already the fitted roofline."""
+    names = descriptor_names(devices)
+    network = GraphNetwork(
+        NetworkOptions(
+            node_columns=corpus.flat.node.shape[1],
+            descriptor_columns=len(names),
+            devices=len(devices),
+            width=options.width,
+            layers=options.layers,
+        )
+    )
+    deviation = corpus.flat.node.std(axis=0)
+    with torch.no_grad():
+        network.trunk.mean.copy_(torch.from_numpy(corpus.flat.node.mean(axis=0)))
+        network.trunk.deviation.copy_(torch.from_numpy(np.where(deviation > 1e-3, deviation, 1.0)))
+        network.devices.descriptors.copy_(torch.from_numpy(descriptor_matrix(devices, names)))
+        network.devices.log_rates.copy_(torch.from_numpy(_log_rates(corpus, devices)))
+    return network
+
+
+def descriptor_names(devices: Sequence[Device]) -> tuple[str, ...]:
+    """Return the union of the devices' descriptor names, sorted."""
+    return tuple(sorted({name for device in devices for name in device.descriptors}))
+
+
+def descriptor_matrix(devices: Sequence[Device], names: Sequence[str]) -> NDArray[np.float32]:
+    """Return float32[devices, names]: logarithms, standardised over the devices that give each one.
+
+    A device without any descriptor has a row of zeros.
+    """
+    raw = np.array([[device.descriptors.get(name, np.nan) for name in names] for device in devices])
+    raw = np.log1p(raw.reshape(len(devices), len(names)))
+    if raw.size == 0:
+        return np.zeros(raw.shape, dtype=np.float32)
+    given = np.isfinite(raw)
+    count = np.maximum(given.sum(axis=0), 1)
+    mean = np.where(given, raw, 0.0).sum(axis=0) / count
+    centred = np.where(given, raw - mean, 0.0)
+    deviation = np.sqrt((centred**2).sum(axis=0) / count)
+    scaled = centred / np.where(deviation > 1e-6, deviation, 1.0)
+    # A lone described device would equal an undescribed one; the offset keeps them apart.
+    return np.where(given, scaled + 0.1, 0.0).astype(np.float32)
+
+
+def _log_rates(corpus: Corpus, devices: Sequence[Device]) -> NDArray[np.float32]:
+    """Return float32[devices, 3, terms]: what full utilisation gives for a latency that is described.
+
+    All other rates are fitted, per device or jointly for those that are described.
+    """
+    totals = corpus.term_totals()
+    rates = np.full((len(devices), len(ADDITIVE), len(TERMS)), np.nan)
+    units = [unit_rates(device.descriptors) for device in devices]
+    described = [i for i, unit in enumerate(units) if unit is not None]
+    for row, metric in enumerate(ADDITIVE):
+        values = np.exp(corpus.log_labels[:, :, metric].astype(np.float64))
+        groups = [[i] for i, unit in enumerate(units) if unit is None]
+        if metric != 0:
+            groups.append(described)
+        for group in groups:
+            known = {i: np.isfinite(values[:, i]) for i in group}
+            if any(mask.any() for mask in known.values()):
+                here = np.concatenate([totals[mask] for mask in known.values()])
+                labels = np.concatenate([values[mask, i] for i, mask in known.items()])
+                rates[group, row] = fit_rates(here, labels, stored=metric == 3)
+        if metric == 0:
+            for i in described:
+                rates[i, row] = units[i]
+    return np.log(np.where(np.nan_to_num(rates) > 0, rates, 1e-30)).astype(np.float32)
