@@ -1,0 +1,1 @@
+"""Power monitors, and the energy of a window of their traces."""
