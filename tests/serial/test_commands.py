@@ -1,0 +1,67 @@
+"""The two commands, run as they are wired: `lab emulate` and `mlperf-tiny`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+pytest.importorskip("api.cli.help")
+
+from typer.testing import CliRunner
+
+from api.cli import mlperf_tiny
+from profilers.serial.emulate import EmulatedPort
+from profilers.serial.link import Link
+from tests.serial.test_mlperf_tiny import keyword_network
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_emulate_prints_an_address_that_answers() -> None:
+    code = (
+        "import typer; from api.cli import emulate; app = typer.Typer(); emulate.register(app);"
+        "app.callback()(lambda: None); app(['emulate', 'tflm'])"
+    )
+
+    def heed_interrupts() -> None:  # a shell's background jobs ignore them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ},
+        preexec_fn=heed_interrupts,
+    )
+    assert process.stdout is not None
+    found = re.match(r"serial:(/dev/\S+)", process.stdout.readline())
+    assert found is not None
+    link = Link(found[1])
+    link.open()
+    assert link.command("name").find("perfsage-tflm")
+    link.close()
+    process.send_signal(signal.SIGINT)
+    process.wait(10)
+    process.stdout.close()
+
+
+def test_mlperf_tiny(tmp_path: Path, board: EmulatedPort) -> None:
+    (tmp_path / "kws01.tflite").write_bytes(keyword_network())
+    app = typer.Typer()
+    mlperf_tiny.register(app)
+    words = ["--device", f"serial:{board.address}", "--models", str(tmp_path), "--network", "kws"]
+    words += ["--window-s", "0.02", "--out", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)["results"]
+    assert found["benchmark"] == "kws" and len(found["windows"]) == 5
+    assert Path(found["folder"], "results.txt").is_file()
