@@ -1,0 +1,1 @@
+"""The `perfsage` command line: one file a command, composed in `main.py`."""
