@@ -1,0 +1,1 @@
+"""Studies: networks x devices x settings, measured or predicted, reported and compared."""

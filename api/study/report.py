@@ -1,0 +1,200 @@
+"""The report of a study: one HTML file that needs nothing else, and its tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api.study import figures
+from api.study.figures import Figure
+from api.study.page import page, table
+from api.study.roofline import Bound, OperatorRate, Work, bounds, operator_rates, read_work
+from api.study.rows import StudyRows, read_rows
+from api.study.spec import Spec
+from api.study.statistics import Outlier, Proxy, proxies
+from api.study.tables import write_tables
+from api.words import SCHEMA_VERSION
+from perfsage.measurement import Mode
+from perfsage.metrics import Metric
+
+if TYPE_CHECKING:
+    from dataset.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write_report` wrote."""
+
+    networks: int
+    devices: int
+    cells: int
+    files: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "networks": self.networks,
+            "devices": self.devices,
+            "cells": self.cells,
+            "files": [str(path) for path in self.files],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that figures and tables are made of."""
+
+    study: StudyRows
+    work: dict[int, Work]
+    bounds: list[Bound]
+    rates: list[OperatorRate]
+    proxies: list[Proxy]
+    outliers: list[Outlier]
+
+
+def find(spec: Spec, store: Store) -> Findings:
+    """Read a study and compute what the report says of it; InvalidInputError where it was not run."""
+    study = read_rows(spec, store)
+    work = read_work(study, store)
+    rates = operator_rates(study, store, work)
+    fits, outliers = proxies(study)
+    return Findings(study, work, bounds(study, work), rates, fits, outliers)
+
+
+def write_report(spec: Spec, store: Store, folder: Path) -> Written:
+    """Write report.html and the tables into `folder`."""
+    found = find(spec, store)
+    folder.mkdir(parents=True, exist_ok=True)
+    html = folder / "report.html"
+    html.write_text(render(found, store), encoding="utf-8")
+    files = (html, *write_tables(found, folder))
+    study = found.study
+    cells = len({(r.label, r.device, r.batch, r.threads, r.delegate) for r in study.rows})
+    return Written(len(study.networks), len(study.devices), cells, files)
+
+
+def render(found: Findings, store: Store) -> str:
+    """Return the report as one HTML document without external references."""
+    sections = {
+        "Cost of each network": list(_overviews(found)),
+        "Efficiency": list(_frontiers(found)),
+        "Bottlenecks": list(_bottlenecks(found)),
+        "Scaling": _present([figures.scaling(found.study, by) for by in ("threads", "batch")]),
+        "Devices": _present([figures.tier_figure(found.study, dtype) for dtype in _dtypes(found)]),
+        "MACs as a proxy": _present(
+            [figures.proxy_figure(found.study, found.proxies, dtype) for dtype in _dtypes(found)]
+        ),
+        "Spread": _present([figures.spread(found.study, found.outliers)]),
+        "What apps carry": _population(store),
+    }
+    return page(found.study.spec.name, _summary(found), sections, _tables(found))
+
+
+def _present(made: Sequence[Figure | None]) -> list[Figure]:
+    return [figure for figure in made if figure is not None]
+
+
+def _dtypes(found: Findings) -> list[str]:
+    present = {row.dtype for row in found.study.rows}
+    return [dtype for dtype in ("int8", "float32") if dtype in present] + sorted(
+        present - {"int8", "float32"}
+    )
+
+
+def _overviews(found: Findings) -> Iterator[Figure]:
+    for metric in Metric:
+        for dtype in _dtypes(found):
+            yield from _present([figures.overview(found.study, metric, dtype)])
+
+
+def _frontiers(found: Findings) -> Iterator[Figure]:
+    for metric in (Metric.LATENCY_MS, Metric.ENERGY_MJ, Metric.PEAK_MEMORY_BYTES):
+        for dtype in _dtypes(found):
+            yield from _present([figures.accuracy_frontier(found.study, metric, dtype)])
+
+
+def _bottlenecks(found: Findings) -> Iterator[Figure]:
+    for dtype in _dtypes(found):
+        yield from _present([figures.bottlenecks(found.study, found.bounds, dtype)])
+        yield from figures.rooflines(found.bounds, found.rates, dtype)
+
+
+def _population(store: Store) -> list[Figure]:
+    from api.study.population import population_figures
+
+    return population_figures(store)
+
+
+def _summary(found: Findings) -> str:
+    study = found.study
+    modes = Counter(row.mode for row in study.rows if row.value is not None)
+    missing = sum(row.value is None for row in study.rows)
+    counts = ", ".join(f"{modes[mode]:,} {mode.value}" for mode in Mode if modes[mode])
+    text = (
+        f"{len(study.networks)} networks on {len(study.devices)} devices: {counts} values; {missing:,} "
+        "could not be had, each with its reason in the tables."
+    )
+    rows = [
+        [
+            escape(d.name),
+            escape(d.kind),
+            escape(d.description),
+            _modes(study, d.name),
+            escape(d.source or d.tool),
+        ]
+        for d in study.devices
+    ]
+    return f"<p>{escape(text)}</p>" + table(
+        ("device", "kind", "description", "values", "tool or source"), rows
+    )
+
+
+def _modes(study: StudyRows, device: str) -> str:
+    return ", ".join(dict.fromkeys(row.mode.value for row in study.rows if row.device == device))
+
+
+def _tables(found: Findings) -> str:
+    fits = [
+        [escape(p.device), p.dtype, str(p.networks), f"{p.spearman:.3f}", f"{p.exponent:.2f}",
+         f"{p.mean_error_percent:.0f} %", f"{p.wrong_pairs_percent:.1f} %",
+         f"{escape(p.worst_network)} ({p.worst_ratio:.2g}x)"]
+        for p in found.proxies
+    ]  # fmt: skip
+    held = [
+        [escape(b.row.label), escape(b.row.device), b.bottleneck, f"{b.compute:.0%}", f"{b.memory:.0%}",
+         f"{b.overhead:.0%}", f"{b.fallback_operators} of {b.operators}"]
+        for b in found.bounds
+    ]  # fmt: skip
+    names = (
+        "device",
+        "type",
+        "networks",
+        "rank correlation",
+        "exponent",
+        "mean error",
+        "pairs in wrong order",
+        "worst",
+    )
+    bound = ("network", "device", "bottleneck", "compute", "memory", "overhead", "operators that fall back")
+    return (
+        "<h2>Tables</h2><h3>Latency from MACs</h3>"
+        + table(names, fits)
+        + "<h3>Bottleneck of every network</h3>"
+        + f"<details><summary>{len(held)} rows</summary>{table(bound, held)}</details>"
+        + _unavailable(found)
+    )
+
+
+def _unavailable(found: Findings) -> str:
+    reasons = Counter(
+        (row.device, row.metric.value, row.unavailable or "") for row in found.study.rows if row.value is None
+    )
+    rows = [[escape(d), m, escape(reason), str(count)] for (d, m, reason), count in reasons.most_common(60)]
+    if not rows:
+        return ""
+    return "<h3>What could not be had</h3>" + table(("device", "metric", "reason", "values"), rows)
