@@ -1,0 +1,52 @@
+# Two commands do all set-up: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+LABELS := labels
+SPACES := classification detection kws super_resolution
+LABELLED := tflm ethos-u55-32 ethos-u55-128 ethos-u55-256 ethos-u65-512 ethos-u85-256 ethos-u85-1024
+
+.PHONY: help demo serve test test-slow fuzz lint bench labels clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "PerfSAGE trains on CPython 3.11 (DGL has no wheels for later versions). Set PYTHON=/path/to/python3.11."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "Could not make a virtual environment. On Debian and Ubuntu: apt-get install python3.11-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## Measure, store, learn and predict on this machine (about 4 minutes)
+	$(BIN)/perfsage demo --output $(DEMO)
+
+serve: $(VENV)/.installed  ## Serve the predictor that `make demo` left
+	$(BIN)/perfsage serve --predictor $(DEMO)/predictor
+
+test: $(VENV)/.installed  ## Run the test suite
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not slow"
+
+test-slow: $(VENV)/.installed  ## Run the slow tests as well (long fuzzing, converter twins)
+	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.installed  ## Read 100,000 damaged models (about 8 minutes)
+	$(BIN)/python -m tests.graph.reader_mutations 100000
+
+lint: $(VENV)/.installed  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## Run every benchmark and print its ratios
+	for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+labels: $(VENV)/.installed  ## Label 134,912 networks on six NPUs and TFLM (many hours), export and check them
+	$(BIN)/perfsage collect $(SPACES:%=--space %) --count 33728 $(LABELLED:%=-d %) --db $(LABELS).db
+	$(BIN)/perfsage dataset export --db $(LABELS).db --output $(LABELS) --kind labels --title EdgeDLPerf
+	$(BIN)/perfsage dataset check --db $(LABELS).db --vendor 200
+
+clean:  ## Remove the environment and what the demo left
+	rm -rf $(VENV) $(DEMO) build *.egg-info
