@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 DEMO := demo
 LABELS := labels
 SPACES := classification detection kws super_resolution
-LABELLED := tflm ethos-u55-32 ethos-u55-128 ethos-u55-256 ethos-u65-512 ethos-u85-256 ethos-u85-1024
+NPUS := ethos-u55-32 ethos-u55-128 ethos-u55-256 ethos-u65-512 ethos-u85-256 ethos-u85-1024
 
-.PHONY: help demo serve test test-slow fuzz lint bench labels clean
+.PHONY: help demo serve test test-slow fuzz lint docs bench labels clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,11 +40,14 @@ lint: $(VENV)/.installed  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed  ## Write docs/cli.md from the commands' own help
+	$(BIN)/python -m tests.api.test_docs
+
 bench: $(VENV)/.installed  ## Run every benchmark and print its ratios
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
-labels: $(VENV)/.installed  ## Label 134,912 networks on six NPUs and TFLM (many hours), export and check them
-	$(BIN)/perfsage collect $(SPACES:%=--space %) --count 33728 $(LABELLED:%=-d %) --db $(LABELS).db
+labels: $(VENV)/.installed  ## Label 134,912 networks on TFLM and one of six NPUs each (hours), export and check them
+	$(BIN)/perfsage collect $(SPACES:%=--space %) --count 33728 -d tflm $(NPUS:%=--rotate %) --per-operator --db $(LABELS).db
 	$(BIN)/perfsage dataset export --db $(LABELS).db --output $(LABELS) --kind labels --title EdgeDLPerf
 	$(BIN)/perfsage dataset check --db $(LABELS).db --vendor 200
 

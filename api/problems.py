@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem objects, in the same words for the command line and the service.
 
-Each error's slug names a page in docs/errors, which ships with the package (`api/rest/error_pages`), is
+Each error's slug names a page in api/error_pages, which ships with the package, is
 served under the problem's `type`, and is shown by `perfsage explain SLUG`.
 """
 
@@ -74,5 +74,5 @@ def error_page(slug: str) -> str:
     """Return the Markdown page about one error; UnknownNameError when there is no such page."""
     if slug not in TITLES:
         raise UnknownNameError(f"there is no error page {slug!r}", hint=f"Known pages: {', '.join(TITLES)}.")
-    page = resources.files("api.rest").joinpath("error_pages", f"{slug}.md")
+    page = resources.files("api").joinpath("error_pages", f"{slug}.md")
     return page.read_text(encoding="utf-8")

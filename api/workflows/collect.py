@@ -62,7 +62,7 @@ class Collection:
         if device not in self.rotating:
             return np.ones(self.count, bool)
         turn = np.arange(self.seed, self.seed + self.count) % len(self.rotating)
-        return turn == self.rotating.index(device)
+        return np.asarray(turn == self.rotating.index(device))
 
 
 @dataclass(slots=True)

@@ -111,6 +111,21 @@ def test_float_networks_on_an_npu_are_recorded_as_unavailable(tmp_path: Path) ->
         assert len(store.done("ethos-u55-128")) == 2
 
 
+def test_rotating_devices_take_turns_and_operators_share_a_run(tmp_path: Path, cli: Cli) -> None:
+    database = tmp_path / "kws.db"
+    turns = ("--rotate", "ethos-u55-32", "--rotate", "ethos-u55-128", "--per-operator")
+    command = ("collect", "--space", "kws", "--count", 4, "--seed", 7, "-d", "tflm", *turns, "--db", database)
+    assert cli(*command, "--json").json["total"] == 8
+    assert cli(*command, "--json").json["stored_before"] == 8
+    with Store.open(database) as store:
+        for device, seeds in (("tflm", range(7, 11)), ("ethos-u55-32", (8, 10)), ("ethos-u55-128", (7, 9))):
+            assert store.done(device) == {("kws", seed, "int8") for seed in seeds}
+        operators = store.operator_frame()
+    assert not operators.empty
+    shared = operators.groupby(["device", "seed"], observed=True)["conditions"].nunique()
+    assert set(shared) == {1}
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [

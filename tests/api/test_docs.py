@@ -6,19 +6,19 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from api.cli.main import app, run
 from api.problems import TITLES
+from tests.api.support import ROOT
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+DOCS = ROOT / "docs"
 WIDTH = "100"
 INTRODUCTION = """# The command line
 
 Every command prints a table for people, or with `--json` exactly one JSON document on stdout; progress, logs
 and errors go to stderr. With `--json` an error is also one JSON object on stdout, in the words of RFC 9457.
-Exit statuses stand in [errors/](errors/): 0 is success, 2 a command line that could not be understood, 130
-Ctrl-C. `perfsage --install-completion` adds completion to your shell.
+Exit statuses stand in [api/error_pages/](../api/error_pages/): 0 is success, 2 a command line that could not
+be understood, 130 Ctrl-C. `perfsage --install-completion` adds completion to your shell.
 
 Databases are files, or URLs such as `postgresql://user@host/name`. `PERFSAGE_PREDICTOR` names the predictor
 that `predict` and `serve` use without `--predictor`.
@@ -68,9 +68,9 @@ def test_the_command_line_page_is_what_help_says() -> None:
 def test_the_rest_page_lists_every_problem_of_the_service() -> None:
     page = (DOCS / "rest.md").read_text(encoding="utf-8")
     for slug in TITLES:
-        text = (DOCS / "errors" / f"{slug}.md").read_text(encoding="utf-8")
+        text = (ROOT / "api" / "error_pages" / f"{slug}.md").read_text(encoding="utf-8")
         if "REST: status" in text and "Python:" not in text:
-            assert f"(errors/{slug}.md)" in page, slug
+            assert f"(../api/error_pages/{slug}.md)" in page, slug
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from perfsage.errors import InvalidModelError, PerfsageError
 from tests.api.support import PROGRAM, ROOT, Cli
 
 CLASSES = [c for c in vars(perfsage.errors).values() if isinstance(c, type) and issubclass(c, PerfsageError)]
-PAGES = sorted((ROOT / "docs" / "errors").glob("*.md"))
+PAGES = sorted((ROOT / "api" / "error_pages").glob("*.md"))
 
 
 @pytest.mark.parametrize("error", CLASSES)
