@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from typing import Any
 
-from perfsage.errors import DeviceError, PerfsageError
+from perfsage.errors import DeviceError, InvalidInputError, PerfsageError
 from profilers.adb.clock import read_clock
 from profilers.adb.conditions import read_state, thermal_name
+from profilers.adb.control import Control, Controls
+from profilers.adb.energy_run import ON_PHONE
 from profilers.adb.jobs import Jobs
 from profilers.adb.lock import phone_lock
 from profilers.adb.properties import Properties, read_properties
 from profilers.adb.runner import install
 from profilers.adb.transport import Adb
 from profilers.lab import Lab, Phone
-from profilers.power.battery import BatteryGauge, find_gauges
-from profilers.power.instruments import open_instrument
-from profilers.power.monitor import PowerTrace
-from profilers.power.odpm import find_counters, read_rails
-from profilers.power.powerstats import read_channels
-from profilers.power.usb import make_switch
-
-LOOK_S = 1.5
-"""How long a monitor is watched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried: `ok`, `warning` or `error`, and what to do about it."""
-
-    subject: str
-    check: str
-    state: str
-    message: str
-    hint: str = ""
+from profilers.lab_check_power import check_monitor, check_source, check_switch, list_sources
+from profilers.lab_findings import Finding, failed, tried
 
 
 def check_lab(lab: Lab) -> Iterator[Finding]:
     """Try every phone and every monitor of the inventory, one finding at a time."""
-    if not lab.phones and not lab.monitors:
+    if not lab.phones and not lab.monitors and not lab.boards:
         yield Finding("lab", "inventory", "warning", "nothing is in it", "docs/lab.md shows how to begin.")
     for name, phone in lab.phones.items():
         yield from check_phone(name, phone)
+    for name, entry in lab.boards.items():
+        yield tried(name, "board", functools.partial(_board, lab, name, entry))
     for name, options in lab.monitors.items():
         yield from check_monitor(name, options)
 
@@ -57,34 +44,29 @@ def check_phone(name: str, phone: Phone) -> Iterator[Finding]:
             yield Finding(name, "connection", "ok", _identity(properties))
             yield from _check_connected(name, phone, adb, properties)
     except PerfsageError as error:
-        yield _failed(name, "connection", error)
+        yield failed(name, "connection", error)
     finally:
         adb.close()
 
 
 def _check_connected(name: str, phone: Phone, adb: Adb, properties: Properties) -> Iterator[Finding]:
-    jobs = Jobs(adb)
+    jobs, settings = Jobs(adb), phone.settings
     checks: dict[str, Callable[[], str]] = {
-        "leftovers": lambda: _leftovers(jobs),
+        "leftovers": lambda: _leftovers(adb, jobs),
         "storage": lambda: f"{(adb.free_bytes('/data/local/tmp') or 0) >> 20} MB free",
         "runner": lambda: _runner(phone, adb, jobs, properties),
         "clock": lambda: f"known within {read_clock(adb).map.error_s * 1e3:.0f} ms",
-        "power sources": lambda: _sources(adb),
+        "power sources": lambda: list_sources(adb),
     }
     for check, action in checks.items():
-        yield _tried(name, check, action)
+        yield tried(name, check, action)
     yield _heat(name, phone, adb)
-    if phone.monitor == "battery":
-        yield _tried(name, "battery", lambda: _watch(BatteryGauge(adb, jobs, **phone.monitor_options)))
+    if settings.controls != Controls():
+        yield _controls(name, phone, adb, jobs)
+    if phone.monitor in ON_PHONE:
+        yield check_source(name, phone, adb, jobs)
     if phone.usb_switch is not None:
-        yield _tried(name, "usb switch", lambda: _switch(phone, adb))
-
-
-def check_monitor(name: str, options: dict[str, object]) -> Iterator[Finding]:
-    """Try one instrument: open it, watch it, and say what it shows."""
-    rest = dict(options)
-    kind = str(rest.pop("kind"))
-    yield _tried(name, f"monitor {kind}", lambda: _watch(open_instrument(kind, rest)))
+        yield check_switch(name, phone, adb)
 
 
 def _identity(properties: Properties) -> str:
@@ -92,32 +74,26 @@ def _identity(properties: Properties) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _leftovers(jobs: Jobs) -> str:
+def _leftovers(adb: Adb, jobs: Jobs) -> str:
     ended = jobs.clean()
-    return f"{ended} processes of an interrupted run were ended" if ended else "nothing was left behind"
+    undone = Control(adb, jobs, Controls()).put_back()
+    words = [f"{ended} processes of an interrupted run were ended"] if ended else []
+    words += ["its settings were put back"] if undone else []
+    return "; ".join(words) or "nothing was left behind"
 
 
 def _runner(phone: Phone, adb: Adb, jobs: Jobs, properties: Properties) -> str:
-    installed = install(adb, jobs, phone.settings.runner, properties.abi)
+    installed = install(adb, jobs, phone.settings.runner, properties)
     known = sorted(flag for flag in installed.flags if flag.startswith("use_"))
     kind = "PerfSAGE's board runner" if installed.is_board_runner else "benchmark_model"
     return f"{kind} {installed.digest}" + (f" with {', '.join(known)}" if known else "")
-
-
-def _sources(adb: Adb) -> str:
-    found = [gauge.name for gauge in find_gauges(adb)]
-    if find_counters(adb):
-        found.append(f"odpm: {', '.join(read_rails(adb)) or 'no rails enabled'}")
-    if channels := read_channels(adb):
-        found.append(f"powerstats lists {len(channels)} channels")
-    return "; ".join(found) or "none on the phone: energy needs an external monitor"
 
 
 def _heat(name: str, phone: Phone, adb: Adb) -> Finding:
     try:
         state = read_state(adb)
     except DeviceError as error:
-        return _failed(name, "state", error)
+        return failed(name, "state", error)
     heat = "no thermal status" if state.thermal_status is None else thermal_name(state.thermal_status)
     words = f"{heat}, {state.charging or 'charging unknown'}, {state.hottest_c or 'no'} degrees"
     if not phone.settings.cooling.is_met(state):
@@ -128,46 +104,28 @@ def _heat(name: str, phone: Phone, adb: Adb) -> Finding:
     return Finding(name, "state", "ok", words)
 
 
-def _watch(monitor: object) -> str:
-    trace = _short_trace(monitor)
-    flags = f", {', '.join(sorted(trace.flags))}" if trace.flags else ""
-    mean = "" if trace.power_w is None else f"{float(trace.power_w.mean()):.3g} W, "
-    return f"{mean}a new value every {trace.refresh_s:.3g} s{flags}"
-
-
-def _short_trace(monitor: object) -> PowerTrace:
-    from profilers.power.monitor import PowerMonitor
-
-    assert isinstance(monitor, PowerMonitor)
+def _controls(name: str, phone: Phone, adb: Adb, jobs: Jobs) -> Finding:
+    control = Control(adb, jobs, phone.settings.controls)
     try:
-        monitor.start()
-        time.sleep(LOOK_S)
-        return monitor.stop()
-    finally:
-        monitor.close()
-
-
-def _switch(phone: Phone, adb: Adb) -> str:
-    assert phone.usb_switch is not None
-    switch = make_switch(**phone.usb_switch)
-    switch.off()
-    try:
-        time.sleep(1.0)
-        state = read_state(adb)
-    finally:
-        switch.on()
-    return (
-        "the phone noticed" if state.powered is False else "switched, but the phone still reports a charger"
-    )
-
-
-def _tried(subject: str, check: str, action: Callable[[], str]) -> Finding:
-    try:
-        return Finding(subject, check, "ok", action())
+        done = control.apply()
     except PerfsageError as error:
-        return _failed(subject, check, error)
+        return failed(name, "controls", error)
+    finally:
+        control.restore()
+    words = ", ".join(f"{what}: {'yes' if worked else 'no'}" for what, worked in done.items())
+    if all(done.values()):
+        return Finding(name, "controls", "ok", words)
+    return Finding(name, "controls", "warning", words, "This phone does not let the shell set all of it.")
 
 
-def _failed(subject: str, check: str, error: PerfsageError) -> Finding:
-    place = f" ({error.where})" if error.where else ""
-    return Finding(subject, check, "error", f"{error.what}{place}", error.hint or "")
+def _board(lab: Lab, name: str, entry: dict[str, Any]) -> str:
+    if entry.get("kind") != "serial":
+        raise InvalidInputError(
+            f"there are no devices of kind {entry.get('kind')!r}", hint="Known kinds: adb, serial."
+        )
+    from profilers.serial.board import SerialProfiler
+    from profilers.serial.lab_entry import board_entry
+
+    settings, monitor = board_entry(name, entry, lab.monitors, lab.path.parent if lab.path else None)
+    with closing(SerialProfiler(settings, monitor=monitor)) as profiler:
+        return profiler.describe().description

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from profilers.adb.address import Address
 from profilers.adb.conditions import Cooling
@@ -51,6 +50,13 @@ class RunnerEntry(_Strict):
         return RunnerSettings(**found)
 
 
+_SOURCE_OPTIONS = {
+    "battery": frozenset({"interval_s", "current_unit", "sign"}),
+    "odpm": frozenset({"interval_s", "rails"}),
+}
+"""What each source on the phone can be told; instruments have their options under [monitors.NAME]."""
+
+
 class EnergyEntry(_Strict):
     """`[devices.NAME.energy]`"""
 
@@ -58,11 +64,19 @@ class EnergyEntry(_Strict):
     window_s: float = Field(default=10.0, ge=0.5, le=3600.0)
     idle_s: float = Field(default=5.0, ge=0.5, le=3600.0)
     settle_s: float = Field(default=0.5, ge=0.0, le=60.0)
-    idle_band_w: tuple[float, float] = (0.0, math.inf)
+    idle_band_w: tuple[float, float] | None = None
     rails: tuple[str, ...] | None = None
     interval_s: float | None = Field(default=None, ge=0.02, le=60.0)
     current_unit: Literal["uA", "mA"] | None = None
     sign: Literal[1, -1] | None = None
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        fitting = _SOURCE_OPTIONS.get(self.monitor or "", frozenset())
+        if wrong := sorted(self.options().keys() - fitting):
+            monitor = f"the monitor {self.monitor!r}" if self.monitor else "a phone without a monitor"
+            raise ValueError(f"{', '.join(wrong)} is nothing for {monitor}")
+        return self
 
     def settings(self) -> EnergySettings:
         """Return how energy is measured."""
@@ -70,7 +84,7 @@ class EnergyEntry(_Strict):
             window_s=self.window_s,
             idle_s=self.idle_s,
             settle_s=self.settle_s,
-            idle_band=IdleBand(*self.idle_band_w),
+            idle_band=IdleBand(*self.idle_band_w) if self.idle_band_w else None,
         )
 
     def options(self) -> dict[str, Any]:

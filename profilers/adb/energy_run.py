@@ -14,13 +14,16 @@ from profilers.adb.runner import command, for_energy
 from profilers.adb.session import Session
 from profilers.adb.visit import JOB_MARGIN_S, Visit, finish
 from profilers.power.battery import BatteryGauge
-from profilers.power.energy import Energy, integrate
+from profilers.power.energy import Energy, IdleBand, integrate
 from profilers.power.monitor import Clock, ClockMap, PowerMonitor, PowerTrace, Window
 from profilers.power.odpm import Odpm
 from profilers.power.usb import UsbSwitch
 from profilers.profiler import Plan
 
 ON_PHONE = {"battery": BatteryGauge, "odpm": Odpm}
+IDLE_BANDS = {"battery": IdleBand(0.03, 5.0), "odpm": IdleBand(0.0, 5.0)}
+"""The idle power, in watts, that a phone can have when nothing else runs; rails are only a part of it.
+What an instrument beside it sees may be a board of any size: it is bounded by the inventory alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,11 @@ class EnergyRun:
     ) -> Energy:
         if trace.clock is Clock.HOST:
             work, before, after = (clock.to_host(window) for window in (work, before, after))
-        return integrate(
-            trace,
-            work,
-            idle_before=before,
-            idle_after=after,
-            idle_band=self._session.settings.energy.idle_band,
-        )
+        return integrate(trace, work, idle_before=before, idle_after=after, idle_band=self._idle_band())
+
+    def _idle_band(self) -> IdleBand | None:
+        source = self._given if isinstance(self._given, str) else ""
+        return self._session.settings.energy.idle_band or IDLE_BANDS.get(source)
 
     def _opened(self) -> PowerMonitor:
         if self._monitor is None:

@@ -48,6 +48,11 @@ class Properties:
     cores: tuple[Core, ...]
 
     @property
+    def is_android(self) -> bool:
+        """Whether it runs Android, whose C library is another one than that of Linux boards."""
+        return self.system.startswith("Android")
+
+    @property
     def allowed_khz(self) -> tuple[int, ...]:
         """The clocks that the system allows right now: they fall when it throttles."""
         return tuple(core.allowed_khz or 0 for core in self.cores)

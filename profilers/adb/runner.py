@@ -13,6 +13,7 @@ from profilers.adb.board import SOURCE, build_board_runner
 from profilers.adb.elf import elf_abi, runs_on
 from profilers.adb.jobs import ROOT, JobResult, Jobs
 from profilers.adb.operator_profile import OperatorTime, parse_operator_csv
+from profilers.adb.properties import Properties
 from profilers.adb.settings import RunnerSettings
 from profilers.adb.transport import Adb
 
@@ -40,12 +41,12 @@ class Installed:
     is_board_runner: bool
 
 
-def install(adb: Adb, jobs: Jobs, settings: RunnerSettings, device_abi: str) -> Installed:
+def install(adb: Adb, jobs: Jobs, settings: RunnerSettings, properties: Properties) -> Installed:
     """Put the runner on the phone where it is not there yet, and ask it for its flags.
 
     StableDeviceError where it is missing, built for another processor, or does not start.
     """
-    files = _files(settings, device_abi)
+    files, device_abi = _files(settings, properties), properties.abi
     for name, data in files.items():
         built_for = elf_abi(data)
         if built_for and not runs_on(built_for, device_abi):
@@ -79,10 +80,16 @@ def _digest(files: dict[str, bytes]) -> str:
     return whole.hexdigest()[:16]
 
 
-def _files(settings: RunnerSettings, device_abi: str) -> dict[str, bytes]:
-    if settings.path is None:
-        return build_board_runner(settings.library, device_abi)
-    return _given_files(settings.path)
+def _files(settings: RunnerSettings, properties: Properties) -> dict[str, bytes]:
+    if settings.path is not None:
+        return _given_files(settings.path)
+    if properties.is_android:
+        raise StableDeviceError(
+            f"an Android phone is measured with TFLite's {PROGRAM}, and none is given",
+            where=properties.model or None,
+            hint=f"Name it in lab.toml: [devices.NAME.runner] path = '...'. {WHERE_TO_GET_IT}",
+        )
+    return build_board_runner(settings.library, properties.abi)
 
 
 def _given_files(path: Path) -> dict[str, bytes]:

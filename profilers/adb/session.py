@@ -39,11 +39,11 @@ class Session:
             stack.enter_context(phone_lock(Address.parse(self.settings.address)))
             stack.callback(self.adb.close)
             self.left_over = self.jobs.clean()
-            control = Control(self.adb, self.settings.controls)
+            control = Control(self.adb, self.jobs, self.settings.controls)
             stack.callback(control.restore)
             self.controls = control.apply()
             self._properties = read_properties(self.adb)
-            self._runner = install(self.adb, self.jobs, self.settings.runner, self._properties.abi)
+            self._runner = install(self.adb, self.jobs, self.settings.runner, self._properties)
             self._stack = stack.pop_all()
 
     @property

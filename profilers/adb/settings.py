@@ -43,7 +43,8 @@ class EnergySettings:
     idle_s: float = 5.0
     settle_s: float = 0.5
     """Left out at either side of an idle window, while processes start and end."""
-    idle_band: IdleBand = field(default_factory=IdleBand)
+    idle_band: IdleBand | None = None
+    """The idle power to believe; None takes the source's own band (`energy_run.IDLE_BANDS`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,6 +178,19 @@ def test_a_plugged_in_phone_is_refused(battery: Phone, measure: Measure) -> None
         assert refusal(measure(battery, "battery", window_s=1.0)).startswith("plugged_in")
 
 
+def test_an_idle_phone_that_draws_ten_watts_is_refused(battery: Phone, key_path: Path) -> None:
+    """Without a band in the inventory, what no idle phone draws is refused all the same."""
+    settings = quick_settings(
+        battery, key_path, energy=EnergySettings(window_s=1.0, idle_s=0.6, settle_s=0.2)
+    )
+    profiler = AdbProfiler(settings, monitor="battery", monitor_options={"interval_s": 0.03})
+    with Player(battery, lambda p, w, n: play_battery(p, 10.0, n)):
+        (outcome,) = profiler.profile([small()], ONCE)
+    profiler.close()
+    energies = tuple(m for m in outcome.measurements if m.metric is Metric.ENERGY_MJ)
+    assert refusal(energies).startswith(("idle_out_of_band", "not_covered"))
+
+
 def test_a_phone_without_a_gauge_says_so(phone: Phone, measure: Measure) -> None:
     assert "does not let the shell read its battery gauge" in refusal(measure(phone, "battery"))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from profilers.adb.transport import Adb
 from profilers.lab import Lab, find_lab, lab_path, read_lab
 from profilers.lab_check import check_lab
 from profilers.lab_tcpip import hand_over
+from profilers.power.energy import IdleBand
 from tests.adb.phones import Phone
 
 FULL = """
@@ -76,7 +79,8 @@ def test_every_field_arrives(write: Write, tmp_path: Path) -> None:
     assert (runner.delegate, runner.cpu_mask) == ("gpu", "f0")
     assert phone.settings.controls.fixed_performance and not phone.settings.controls.airplane_mode
     assert phone.settings.cooling.max_temperature_c == 38.0
-    assert phone.settings.energy.window_s == 20.0 and phone.settings.energy.idle_band.high_w == 3.0
+    assert phone.settings.energy.window_s == 20.0
+    assert phone.settings.energy.idle_band == IdleBand(0.1, 3.0)
     assert phone.usb_switch == {"kind": "uhubctl", "location": "1-1.4", "port": 2, "serial": ""}
     assert (phone.monitor, phone.host) == ("bench", "bench-1")
     assert lab.phone("pixel3").monitor_options == {"rails": ("CPU(BIG)",)}
@@ -115,6 +119,14 @@ def test_where_the_inventory_is_looked_for(tmp_path: Path, monkeypatch: pytest.M
         ("[devices.a]\naddress = '10.0.0.7:5555'\nrunner = {flags = ['rm']}", "flags begin with --"),
         ("[devices.a]\naddress = '10.0.0.7:5555'\nrunner = {cpu_mask = '0x;'}", r"cpu_mask"),
         ("[devices.a]\naddress = '10.0.0.7:5555'\nenergy = {monitor = 'x'}", "there is no monitor 'x'"),
+        (
+            "[devices.a]\naddress = '10.0.0.7:5555'\nenergy = {monitor = 'battery', rails = ['TPU']}",
+            "rails is nothing for the monitor 'battery'",
+        ),
+        (
+            "[devices.a]\naddress = '10.0.0.7:5555'\nenergy = {sign = -1}",
+            "sign is nothing for a phone without a monitor",
+        ),
         ("[devices.'a b']\naddress = '10.0.0.7:5555'", "is not a name"),
         ("[monitors.m]\nport = 1", "kind"),
         ("[wires]\n", "wires: Extra inputs"),
@@ -154,6 +166,51 @@ def test_check_tries_everything(phone: Phone, key_path: Path, write: Write) -> N
     assert gone.state == "error" and "does not answer" in gone.message and gone.hint
     bench = found["bench", "monitor hwmon"]
     assert bench.state == "error" and "power1_input" in bench.hint
+
+
+def test_check_tries_source_controls_and_switch(
+    phone: Phone, key_path: Path, tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gauge that refreshes once a second, a phone without Android's `cmd`, a hub that only pretends."""
+    monkeypatch.setattr("profilers.lab_check_power.PHONE_LOOK_S", 4.0)
+    switch = tmp_path / "bin" / "uhubctl"
+    switch.parent.mkdir()
+    switch.write_text("#!/bin/sh\n")
+    switch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{switch.parent}:/usr/bin:/bin")
+    for name, text in {"type": "Battery", "voltage_now": "4000000", "status": "Charging"}.items():
+        phone.write(f"sys/class/power_supply/battery/{name}", text + "\n")
+    phone.write("sys/class/power_supply/usb/online", "1\n")
+    stop = threading.Event()
+
+    def move() -> None:
+        for count in itertools.count():
+            phone.write("sys/class/power_supply/battery/current_now", f"{-250_000 - count}\n")
+            if stop.wait(0.7):
+                return
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    lab = read_lab(
+        write(
+            f"[devices.here]\naddress = '{phone.address}'\nkey_path = '{key_path}'\n"
+            "controls = {fixed_performance = true}\n"
+            "energy = {monitor = 'battery', window_s = 5.0}\n"
+            "usb_switch = {kind = 'uhubctl', location = '1-1', port = 1}\n"
+            "[devices.board]\nkind = 'serial'\naddress = '/nowhere'\n"
+            "[devices.robot]\nkind = 'arm'\n"
+        )
+    )
+    found = {(f.subject, f.check): f for f in check_lab(lab)}
+    stop.set()
+    mover.join()
+    source = found["here", "battery"]
+    assert source.state == "warning" and "Set energy.window_s to at least 1" in source.hint, source
+    assert "1 W" in source.message
+    assert found["here", "controls"].state == "warning"
+    assert "still reports a charger" in found["here", "usb switch"].message
+    assert found["board", "board"].state == "error" and "/nowhere" in found["board", "board"].message
+    assert "no devices of kind 'arm'" in found["robot", "board"].message
 
 
 def test_an_empty_inventory_is_told() -> None:

@@ -422,7 +422,7 @@ def test_throttling_in_a_run_marks_the_measurement(phone: Phone, open_profiler: 
 def test_controls_are_set_and_put_back(phone: Phone, open_profiler: Open) -> None:
     from profilers.adb.control import Controls
 
-    for command in ("cmd", "input"):
+    for command in ("cmd", "input", "svc"):
         phone.play(command, f'echo "{command} $*" >>/played/log\n')
     phone.play("settings", "echo 0\n")
     controls = Controls(fixed_performance=True, screen_off=True, airplane_mode=True)
@@ -433,11 +433,43 @@ def test_controls_are_set_and_put_back(phone: Phone, open_profiler: Open) -> Non
     log = (phone.home / "played" / "log").read_text().splitlines()
     assert log == [
         "cmd connectivity airplane-mode enable",
+        "svc wifi enable",
         "cmd power set-fixed-performance-mode-enabled true",
         "input keyevent 223",
         "cmd power set-fixed-performance-mode-enabled false",
         "cmd connectivity airplane-mode disable",
     ]
+
+
+def test_what_a_killed_host_changed_is_put_back_at_the_next_start(phone: Phone, open_profiler: Open) -> None:
+    """The next start may not want any control: the phone is put back all the same."""
+    from profilers.adb.control import Control, Controls
+
+    phone.play("cmd", 'echo "cmd $*" >>/played/log\n')
+    phone.play("svc", "exit 0\n")
+    phone.play("settings", "echo 0\n")
+    killed = open_profiler(phone)._session
+    Control(killed.adb, killed.jobs, Controls(airplane_mode=True, fixed_performance=True)).apply()
+    killed.adb.close()
+    (phone.home / "played" / "log").unlink()
+    profiler = open_profiler(phone)
+    (outcome,) = profiler.profile([small()], ONCE)
+    profiler.close()
+    assert outcome.failure is None
+    assert (phone.home / "played" / "log").read_text().splitlines() == [
+        "cmd power set-fixed-performance-mode-enabled false",
+        "cmd connectivity airplane-mode disable",
+    ]
+
+
+def test_an_android_phone_without_benchmark_model_is_told_where_to_get_it(
+    phone: Phone, open_profiler: Open
+) -> None:
+    phone.write("played/props", "ro.product.cpu.abi=arm64-v8a\nro.build.version.release=14\n")
+    profiler = open_profiler(phone)
+    with pytest.raises(StableDeviceError, match=r"none is given.*litert/binaries"):
+        list(profiler.profile([small()], ONCE))
+    profiler.close()
 
 
 @pytest.mark.slow
