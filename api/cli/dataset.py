@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import dataset_build, dataset_check, dataset_sources
+from api.cli import dataset_build, dataset_check, dataset_coverage, dataset_sources
 from api.cli.console import JsonOption, print_json, progress, stdout
 from api.cli.help import examples
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 dataset_build.register(app)
 dataset_sources.register(app)
 dataset_check.register(app)
+dataset_coverage.register(app)
 
 DbOption = Annotated[str, typer.Option(help="The database: a file, or a postgresql:// URL.")]
 
