@@ -35,6 +35,13 @@ def profile(
     ] = None,
     per_operator: Annotated[bool, typer.Option(help="Measure every operator as well.")] = False,
     visits: Annotated[int, typer.Option(min=1, help="Latency is the minimum over this many visits.")] = 5,
+    require_full_delegation: Annotated[
+        bool,
+        typer.Option(
+            "--require-full-delegation",
+            help="Phones: fail a model of which the delegate leaves operators to the CPU.",
+        ),
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime, where it has any.")] = 1,
     json: JsonOption = False,
 ) -> None:
@@ -42,12 +49,26 @@ def profile(
     from api.workflows.profile import profile_models
     from profilers.profiler import Plan
 
-    plan = Plan(visits=visits, threads=threads, per_operator=per_operator)
+    options: dict[str, str | int | float | bool] = {}
+    if require_full_delegation:
+        _refuse_other_than_phones(device)
+        options["require_full_delegation"] = True
+    plan = Plan(visits=visits, threads=threads, per_operator=per_operator, options=options)
     outcomes = profile_models(models, devices=device, plan=plan, database=db)
     if json:
         print_json(_document(outcomes))
     else:
         _show(outcomes)
+
+
+def _refuse_other_than_phones(devices: list[str]) -> None:
+    from perfsage.errors import InvalidInputError
+
+    if others := [name for name in devices if not name.startswith("adb:")]:
+        raise InvalidInputError(
+            f"--require-full-delegation is nothing for {', '.join(others)}",
+            hint="Delegates run on phones: adb:NAME of lab.toml, or adb:HOST:PORT.",
+        )
 
 
 def _document(outcomes: list[Outcome]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from perfsage.errors import StableDeviceError
 from profilers.adb.jobs import Stamped
@@ -32,6 +32,12 @@ _DELEGATE = re.compile(
     r"(?P<how>completely|partially) executed by the delegate(?: w/ (?P<kernels>\d+) delegate kernels)?)"
     r"|(?:Though (?P<unused>.+?) delegate is explicitly applied, the model graph will not be executed)"
 )
+_REPLACED = re.compile(
+    r"Replacing (?P<nodes>\d+)(?: out of (?P<total>\d+))? node\(s\) with delegate \((?P<name>[^)]+)\) node, "
+    r"yielding (?P<kernels>\d+) partitions(?: for subgraph (?P<subgraph>\d+))?"
+    r"|(?P<other>\w+)(?: delegate)?: (?P<taken>\d+) nodes delegated out of (?P<all>\d+) nodes with "
+    r"(?P<pieces>\d+) partitions"
+)
 _MEASURED = "Running benchmark for at least"
 
 
@@ -42,6 +48,16 @@ class Delegation:
     name: str
     coverage: str
     kernels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """How many of a graph's `total` nodes a delegate replaced, by `kernels` nodes of its own."""
+
+    name: str
+    nodes: int
+    total: int | None
+    kernels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +82,26 @@ class BenchmarkReport:
     overall_footprint_mb: float | None = None
     peak_rss_mb: float | None = None
     delegations: tuple[Delegation, ...] = ()
+    replaced: tuple[Replaced, ...] = ()
     unknown_flags: tuple[str, ...] = ()
 
+    def completed(self, other: BenchmarkReport) -> BenchmarkReport:
+        """Return this report with what it does not say taken from `other`, of the same run."""
+        missing = [field.name for field in fields(self) if getattr(self, field.name) is None]
+        return replace(self, **{name: getattr(other, name) for name in missing})
 
-def parse_benchmark_log(text: str) -> BenchmarkReport:
-    """Return the figures in a log of benchmark_model; StableDeviceError where there are none."""
-    shared = _memory(text) | {"delegations": _delegations(text), "unknown_flags": _unknown_flags(text)}
+
+def parse_benchmark_log(text: str, stderr: str = "") -> BenchmarkReport:
+    """Return the figures in a log of benchmark_model; StableDeviceError where there are none.
+
+    The benchmark writes to standard output; TFLite itself says on `stderr` what delegates took.
+    """
+    both = f"{text}\n{stderr}"
+    shared = _memory(text) | {
+        "delegations": _delegations(both),
+        "replaced": _replaced(both),
+        "unknown_flags": _unknown_flags(both),
+    }
     if "BENCHMARK RESULTS" in text:
         figures = _litert(text)
     elif line := _last(text, "Average inference timings in us:"):
@@ -193,6 +223,26 @@ def _delegations(text: str) -> tuple[Delegation, ...]:
         )
         for found in _DELEGATE.finditer(text)
     )
+
+
+def _replaced(text: str) -> tuple[Replaced, ...]:
+    """Add up a delegate's nodes over subgraphs; the last line on a subgraph counts."""
+    by_subgraph: dict[tuple[str, str], Replaced] = {}
+    for found in _REPLACED.finditer(text):
+        name = found["name"] or found["other"]
+        total = found["total"] or found["all"]
+        by_subgraph[name, found["subgraph"] or ""] = Replaced(
+            name,
+            int(found["nodes"] or found["taken"]),
+            int(total) if total else None,
+            int(found["kernels"] or found["pieces"]),
+        )
+    sums: dict[str, Replaced] = {}
+    for (name, _), part in by_subgraph.items():
+        whole = sums.get(name, Replaced(name, 0, 0, 0))
+        total_nodes = None if part.total is None or whole.total is None else whole.total + part.total
+        sums[name] = Replaced(name, whole.nodes + part.nodes, total_nodes, whole.kernels + part.kernels)
+    return tuple(sums.values())
 
 
 def _unknown_flags(text: str) -> tuple[str, ...]:

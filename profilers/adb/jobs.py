@@ -167,6 +167,11 @@ class Job:
             time.sleep(pause_s)
             pause_s = min(1.5 * pause_s, LONGEST_PAUSE_S)
 
+    def fetch(self, name: str) -> bytes | None:
+        """Return a file that the command left in its working folder, None where it left none."""
+        done = self._adb.run(["cat", f"{self.folder}/{name}"], check=False)
+        return done.stdout if done.code == 0 else None
+
     def stop(self, timeout_s: float = 10.0) -> JobResult:
         """End the command and return what it printed until then."""
         self._adb.run(f"kill -TERM -$(cat {self.folder}/child) 2>/dev/null; true")

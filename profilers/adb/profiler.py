@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from perfsage.device import Device
 from perfsage.errors import PerfsageError, StableDeviceError, TransientDeviceError
@@ -14,7 +15,7 @@ from profilers.adb.jobs import JobLostError
 from profilers.adb.records import record_energy, record_operators, record_visits
 from profilers.adb.runner import RunFailure, command, identify, operators
 from profilers.adb.session import MODELS, Session
-from profilers.adb.settings import PhoneSettings
+from profilers.adb.settings import PhoneSettings, RunnerSettings
 from profilers.adb.transport import StorageFullError
 from profilers.adb.visit import Visit, visit
 from profilers.outcomes import Recorder
@@ -27,6 +28,8 @@ METRICS = {
     Metric.PEAK_MEMORY_BYTES: "rss_growth",
     Metric.STORAGE_BYTES: "model_file",
 }
+FULL_DELEGATION = "require_full_delegation"
+"""The option of a plan that makes a model fail where its delegate leaves operators to the CPU."""
 NO_MONITOR = "no power monitor is configured for this device"
 
 
@@ -127,20 +130,27 @@ class AdbProfiler:
         path = session.push_model(model)
         recorder = Recorder(self.describe(), model, Mode.MEASURED)
         visits = self._visits(path, plan)
-        record_visits(recorder, visits, session, self.settings.runner, plan)
-        notes = [f"{d.name} took {d.coverage} of the graph" for d in visits[-1].report.delegations]
+        record_visits(recorder, visits, session, self._runner(plan), plan)
+        last = visits[-1].report
+        notes = [f"{d.name} took {d.coverage} of the graph" for d in last.delegations]
+        notes += [f"{r.name} took {r.nodes} of {r.total or '?'} nodes" for r in last.replaced]
         if plan.per_operator:
             notes += self._operators(recorder, path, plan)
         if self._energy is not None:
             record_energy(recorder, lambda: self._energy_of(path, plan))
         return recorder.outcome(notes=notes)
 
+    def _runner(self, plan: Plan) -> RunnerSettings:
+        if plan.options.get(FULL_DELEGATION):
+            return replace(self.settings.runner, require_full_delegation=True)
+        return self.settings.runner
+
     def _visits(self, path: str, plan: Plan) -> list[Visit]:
         visits = []
         for index in range(max(1, plan.visits)):
             if index:
                 time.sleep(self.settings.idle_between_visits_s)
-            words = command(self._session.runner, self.settings.runner, path, plan.threads)
+            words = command(self._session.runner, self._runner(plan), path, plan.threads)
             visits.append(visit(self._session, words, plan.timeout_s))
         return visits
 
@@ -148,7 +158,7 @@ class AdbProfiler:
         """Run once more with profiling on, since it slows the run down; return notes."""
         profile = f"{MODELS}/profile.csv"
         try:
-            words = command(self._session.runner, self.settings.runner, path, plan.threads, profile)
+            words = command(self._session.runner, self._runner(plan), path, plan.threads, profile)
             visit(self._session, words, plan.timeout_s)
             return record_operators(recorder, operators(self._session.adb, profile))
         except (RunFailure, StableDeviceError) as error:

@@ -100,10 +100,7 @@ def _conditions(
         found["cpu_mask"] = runner.cpu_mask
     if worst:
         found["thermal_status_worst"] = max(worst)
-    for delegation in last.delegations:
-        found[f"delegated_{delegation.name.lower()}"] = delegation.coverage
-        if delegation.kernels is not None:
-            found[f"delegate_kernels_{delegation.name.lower()}"] = delegation.kernels
+    found |= _delegated(last, runner.delegate)
     return (
         session.properties.conditions()
         | session.controls
@@ -112,6 +109,22 @@ def _conditions(
         | visits[-1].after.conditions("after")
         | found
     )
+
+
+def _delegated(last: BenchmarkReport, asked: str) -> dict[str, str | int | float | bool]:
+    """Return what is known of the part of the graph that delegates really took."""
+    found: dict[str, str | int | float | bool] = {}
+    for delegation in last.delegations:
+        found[f"delegated_{delegation.name.lower()}"] = delegation.coverage
+        if delegation.kernels is not None:
+            found[f"delegate_kernels_{delegation.name.lower()}"] = delegation.kernels
+    for replaced in last.replaced:
+        found[f"delegate_nodes_{replaced.name.lower()}"] = replaced.nodes
+        if replaced.total is not None:
+            found[f"delegate_nodes_{replaced.name.lower()}_of"] = replaced.total
+    if asked not in ("", "no-xnnpack") and not found:
+        found["delegated"] = "not_reported"
+    return found
 
 
 def record_operators(recorder: Recorder, times: Sequence[OperatorTime]) -> list[str]:

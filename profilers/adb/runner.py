@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from perfsage.errors import StableDeviceError, UnsupportedModelError
@@ -12,8 +14,9 @@ from profilers.adb.benchmark_log import BenchmarkReport, parse_benchmark_log
 from profilers.adb.board import SOURCE, build_board_runner
 from profilers.adb.elf import elf_abi, runs_on
 from profilers.adb.jobs import ROOT, JobResult, Jobs
-from profilers.adb.operator_profile import OperatorTime, parse_operator_csv
+from profilers.adb.operator_profile import OperatorTime, parse_operator_csv, parse_operator_proto
 from profilers.adb.properties import Properties
+from profilers.adb.result_proto import decode_benchmark_result
 from profilers.adb.settings import RunnerSettings
 from profilers.adb.transport import Adb
 
@@ -23,6 +26,8 @@ WHERE_TO_GET_IT = (
     "(LiteRT) and in the nightly folder that TFLite's measurement guide names (classic)."
 )
 MAX_PROGRAM_BYTES = 512 << 20
+RESULT_FILE = "result.pb"
+"""Where a build that can writes its figures, in the job's own folder: more of them than it prints."""
 _FLAG = re.compile(r"^\s*--?([a-z][a-z0-9_-]*)=", re.MULTILINE)
 _SIGNALS = {134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE", 137: "SIGKILL", 139: "SIGSEGV", 132: "SIGILL"}
 
@@ -140,6 +145,7 @@ def command(
         program = PROGRAM
         flags["num_threads"] = str(threads)
         flags |= _delegate_flags(settings)
+        flags |= _report_flags(runner)
         if profile_to is not None:
             flags |= _profile_flags(runner, profile_to)
         _refuse_unknown(runner, flags)
@@ -172,9 +178,16 @@ def _delegate_flags(settings: RunnerSettings) -> dict[str, str]:
     return known[kind] | full
 
 
+def _report_flags(runner: Installed) -> dict[str, str]:
+    wanted = {"report_peak_memory_footprint": "true", "result_file_path": RESULT_FILE}
+    return {flag: value for flag, value in wanted.items() if flag in runner.flags}
+
+
 def _profile_flags(runner: Installed, profile_to: str) -> dict[str, str]:
     if "op_profiling_output_mode" in runner.flags:
-        output = {"op_profiling_output_mode": "csv", "op_profiling_output_file": profile_to}
+        # The proto names subgraphs, which CSV does not; its generated code comes with ai-edge-litert.
+        mode = "proto" if find_spec("ai_edge_litert") else "csv"
+        output = {"op_profiling_output_mode": mode, "op_profiling_output_file": profile_to}
     else:
         output = {"profiling_output_csv_file": profile_to}
     return {"enable_op_profiling": "true"} | output
@@ -195,6 +208,7 @@ def _refuse_on_board(settings: RunnerSettings, threads: int, profile_to: str | N
         "more than one thread": threads > 1,
         f"the delegate {settings.delegate}": settings.delegate not in ("", "xnnpack"),
         "a per-operator profile": profile_to is not None,
+        "require_full_delegation": settings.require_full_delegation,
     }
     for what, asked in wanted.items():
         if asked:
@@ -203,16 +217,29 @@ def _refuse_on_board(settings: RunnerSettings, threads: int, profile_to: str | N
             )
 
 
-def report(result: JobResult) -> BenchmarkReport:
-    """Return the figures of a run that ended, or raise RunFailure with the tool's own words."""
+def report(result: JobResult, result_file: bytes | None = None) -> BenchmarkReport:
+    """Return the figures of a run that ended, or raise RunFailure with the tool's own words.
+
+    `result_file` is what `--result_file_path` left; it completes what the build prints.
+    """
     if result.timed_out:
         raise RunFailure("the benchmark did not end in time", hint="Raise the time limit, or lower the runs.")
     if result.code != 0:
         raise RunFailure(_why(result), hint="Run the same command in `adb shell` to see all of it.")
+    written = _written(result_file)
     try:
-        return parse_benchmark_log(result.text)
+        printed = parse_benchmark_log(result.text, result.stderr)
     except StableDeviceError as error:
-        raise RunFailure(error.what, where=error.where, hint=error.hint) from error
+        if written is None:
+            raise RunFailure(error.what, where=error.where, hint=error.hint) from error
+        return written
+    return printed if written is None else printed.completed(written)
+
+
+def _written(result_file: bytes | None) -> BenchmarkReport | None:
+    with contextlib.suppress(StableDeviceError):  # damaged: what was printed has to do
+        return decode_benchmark_result(result_file) if result_file else None
+    return None
 
 
 def _why(result: JobResult) -> str:
@@ -229,4 +256,9 @@ def _why(result: JobResult) -> str:
 
 def operators(adb: Adb, path: str) -> tuple[OperatorTime, ...]:
     """Fetch and read the per-operator profile that a run left at `path`."""
-    return parse_operator_csv(adb.pull(path, limit_bytes=32 << 20).decode("utf-8", "backslashreplace"))
+    data = adb.pull(path, limit_bytes=32 << 20)
+    if b" Run Order " not in data:
+        if not (found := parse_operator_proto(data)):
+            raise StableDeviceError("the operator profile holds no operators", where=path)
+        return found
+    return parse_operator_csv(data.decode("utf-8", "backslashreplace"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from profilers.adb.benchmark_log import BenchmarkReport, measured_span_s
 from profilers.adb.conditions import State, read_state
 from profilers.adb.jobs import JobResult
-from profilers.adb.runner import report
+from profilers.adb.runner import RESULT_FILE, report
 from profilers.adb.session import Session
 
 JOB_MARGIN_S = 30.0
@@ -47,14 +47,21 @@ def visit(session: Session, words: Sequence[str], timeout_s: float) -> Visit:
             patience_s=session.settings.absence_s,
             watch=lambda: statuses.append(read_state(session.adb).thermal_status),
         )
+        result_file = job.fetch(RESULT_FILE)
     after = read_state(session.adb)
-    return finish(result, before, after, [*statuses, after.thermal_status])
+    return finish(result, before, after, [*statuses, after.thermal_status], result_file)
 
 
-def finish(result: JobResult, before: State, after: State, statuses: Sequence[int | None]) -> Visit:
+def finish(
+    result: JobResult,
+    before: State,
+    after: State,
+    statuses: Sequence[int | None],
+    result_file: bytes | None = None,
+) -> Visit:
     """Return the visit of a job that ended."""
     return Visit(
-        report=report(result),
+        report=report(result, result_file),
         before=before,
         after=after,
         worst_status=max((status for status in statuses if status is not None), default=None),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfsage.errors import StableDeviceError
-from profilers.adb.benchmark_log import Delegation, measured_span_s, parse_benchmark_log
+from profilers.adb.benchmark_log import Delegation, Replaced, measured_span_s, parse_benchmark_log
 from profilers.adb.jobs import Stamped
 from profilers.adb.operator_profile import parse_operator_csv, parse_operator_proto
 from profilers.adb.result_proto import decode_benchmark_result
@@ -117,6 +117,22 @@ def test_delegates() -> None:
         Delegation("XNNPACK", "part", 3),
         Delegation("NNAPI", "none"),
     )
+
+
+def test_how_many_nodes_a_delegate_took() -> None:
+    """TFLite's own words, on stderr: of newer builds, of older ones, and of delegates that count themselves."""
+    newer = (
+        "INFO: Replacing 20 out of 31 node(s) with delegate (TfLiteGpuDelegateV2) node, "
+        "yielding 3 partitions for subgraph 0.\n"
+        "INFO: Replacing 4 out of 9 node(s) with delegate (TfLiteGpuDelegateV2) node, "
+        "yielding 1 partitions for subgraph 1.\n"
+    )
+    report = parse_benchmark_log(CLASSIC, newer)
+    assert report.replaced == (Replaced("TfLiteGpuDelegateV2", 24, 40, 4),)
+    older = "INFO: Replacing 20 node(s) with delegate (TfLiteNnapiDelegate) node, yielding 3 partitions.\n"
+    assert parse_benchmark_log(CLASSIC, older).replaced == (Replaced("TfLiteNnapiDelegate", 20, None, 3),)
+    counted = "INFO: Hexagon delegate: 0 nodes delegated out of 31 nodes with 0 partitions.\n"
+    assert parse_benchmark_log(CLASSIC, counted).replaced == (Replaced("Hexagon", 0, 31, 0),)
 
 
 def test_only_the_counted_runs_are_the_window() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -278,11 +279,11 @@ def test_a_crash_costs_one_model(phone: Phone, open_profiler: Open) -> None:
     assert second.failure is None
 
 
-def fake_benchmark(folder: Path, script: str) -> RunnerSettings:
+def fake_benchmark(folder: Path, script: str, more: str = "") -> RunnerSettings:
     """A program in benchmark_model's place, for what no real build does when asked."""
     folder.mkdir(exist_ok=True)
     known = "graph num_runs min_secs max_secs warmup_runs warmup_min_secs num_threads use_gpu"
-    helps = "".join(f"--{name}=x\\n" for name in [*known.split(), "require_full_delegation"])
+    helps = "".join(f"--{name}=x\\n" for name in [*known.split(), *more.split(), "require_full_delegation"])
     program = folder / "benchmark_model"
     program.write_text(f"#!/bin/sh\n[ \"$1\" = --help ] && {{ printf -- '{helps}'; exit 1; }}\n{script}\n")
     return RunnerSettings(path=folder)
@@ -320,10 +321,43 @@ def test_full_delegation_is_demanded_and_told(phone: Phone, open_profiler: Open,
     profiler.close()
     assert outcome.measurements[0].conditions["delegated_gpu"] == "part"
     assert outcome.measurements[0].conditions["delegate_kernels_gpu"] == 2
-    profiler = open_profiler(phone, runner=replace(runner, require_full_delegation=True))
-    (outcome,) = profiler.profile([small()], ONCE)
+    for changed, plan in (
+        (replace(runner, require_full_delegation=True), ONCE),
+        (runner, replace(ONCE, options={"require_full_delegation": True})),
+    ):
+        profiler = open_profiler(phone, runner=changed)
+        (outcome,) = profiler.profile([small()], plan)
+        profiler.close()
+        assert outcome.failure is not None and "Disallowed CPU fallback" in outcome.failure
+
+
+def test_figures_that_a_build_writes_complete_what_it_prints(
+    phone: Phone, open_profiler: Open, tmp_path: Path
+) -> None:
+    """LiteRT's builds print no percentiles; the file that they write has them. Played by a script."""
+    log = (
+        "========== BENCHMARK RESULTS ==========\nModel initialization: 45.32 ms\n"
+        "Inference (avg):      85.23 ms (50 runs)\n"
+    )
+    latency = b"".join(
+        struct.pack("<Bd", n << 3 | 1, value) for n, value in ((1, 85.0), (5, 84.0), (7, 91.5))
+    )
+    encoded = "".join(f"\\{byte:03o}" for byte in bytes([0x12, len(latency)]) + latency)
+    script = (
+        'for a; do case "$a" in --result_file_path=*) '
+        f"printf '{encoded}' >\"${{a#*=}}\";; esac; done\ncat <<E\n{log}\nE\n"
+        "echo 'INFO: Replacing 2 out of 3 node(s) with delegate (NpuDelegate) node, "
+        "yielding 1 partitions for subgraph 0.' >&2"
+    )
+    runner = replace(fake_benchmark(tmp_path / "tool", script, "result_file_path use_npu"), delegate="npu")
+    (outcome,) = (profiler := open_profiler(phone, runner=runner)).profile([small()], ONCE)
     profiler.close()
-    assert outcome.failure is not None and "Disallowed CPU fallback" in outcome.failure
+    found = outcome.measurements
+    assert value(found, "inference_mean") == 85.23 and value(found, "inference_p95") == 91.5
+    assert value(found, "inference_median") == 84.0
+    assert found[0].conditions["delegate_nodes_npudelegate"] == 2
+    assert found[0].conditions["delegate_nodes_npudelegate_of"] == 3
+    assert "NpuDelegate took 2 of 3 nodes" in outcome.notes
 
 
 def test_a_delegate_that_the_build_lacks_is_refused(
