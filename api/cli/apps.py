@@ -68,14 +68,27 @@ def scan(
         _show_tally(tally)
 
 
-@app.command(epilog=examples("perfsage apps report --db apps.db", "perfsage apps report --db apps.db --json"))
-def report(db: DbOption, json: JsonOption = False) -> None:
+@app.command(
+    epilog=examples("perfsage apps report --db apps.db", "perfsage apps report --db apps.db --output report")
+)
+def report(
+    db: DbOption,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also write report.html and tables of all models into a folder."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Say what the scanned apps look like: frameworks, tasks, copies of models, services."""
     from dataset.apps.report import read_report
     from dataset.store import Store
 
     with Store.open(db, create=False) as store:
         found = read_report(store)
+        if output is not None:
+            from api.study.apps_report import write_apps_report
+
+            write_apps_report(store, output)
     if json:
         print_json({"schema_version": "1.0"} | found.to_dict())
     else:

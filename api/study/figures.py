@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from api.cli.figures import figure
 from api.study.roofline import COMPUTE, FALLBACK, MEMORY, OVERHEAD, Bound, OperatorRate, Roof
 from api.study.rows import Row, StudyRows
-from api.study.statistics import Outlier, Proxy, frontier, macs_of, tiers
+from api.study.statistics import Outlier, Proxy, frontier, macs_of
 from api.study.svg import Axis, Mark, bars, colour, dot_plot, legend, lines, scatter, short
 from perfsage.measurement import Mode
 from perfsage.metrics import Metric
 
 _BOTTLENECK_COLOURS = {COMPUTE: "#0072b2", MEMORY: "#e69f00", OVERHEAD: "#b9bec6", FALLBACK: "#d55e00"}
-_ROOFLINE_DEVICES = 6
+_ROOFLINE_DEVICES = 12
 _OPERATORS = "#5b4a8a"
 _NAME = 26
 """Letters of a device's name that fit beside an axis."""
@@ -239,33 +239,6 @@ def scaling(study: StudyRows, by: str) -> Figure | None:
     return Figure(f"Scaling with {by}", legend(list(colours.items())) + chart, caption)
 
 
-def tier_figure(study: StudyRows, dtype: str) -> Figure | None:
-    """Return how fast devices are beside each other."""
-    found = tiers(study, dtype)
-    if not found:
-        return None
-    names = short_names(study)
-    kinds = {kind: colour(place) for place, kind in enumerate(dict.fromkeys(t.kind for t in found))}
-    marks = [
-        (
-            names[tier.device],
-            Mark(value, 0, tier.kind, f"{tier.device}: {value:.3g}", hollow=value != tier.speed),
-        )
-        for tier in found
-        for value in (tier.low, tier.high, tier.speed)
-    ]
-    chart = dot_plot(
-        "speed, relative to the device at 1", [names[tier.device] for tier in found], marks, kinds
-    )
-    fewest, most = min(t.networks for t in found), max(t.networks for t in found)
-    caption = (
-        f"Filled: the geometric mean over the {fewest} to {most} networks that both devices ran; "
-        "hollow: the slowest and the fastest of them. Where the ranges of two devices overlap, the network "
-        "decides which is faster."
-    )
-    return Figure(f"Tiers of devices, {dtype}", legend(list(kinds.items())) + chart, caption)
-
-
 def proxy_figure(study: StudyRows, found: Sequence[Proxy], dtype: str) -> Figure | None:
     """Return latency against MACs with each device's fit."""
     mine = [proxy for proxy in found if proxy.dtype == dtype]
@@ -282,9 +255,12 @@ def proxy_figure(study: StudyRows, found: Sequence[Proxy], dtype: str) -> Figure
     curves = [([(m, _fitted(p, m, y)) for m in (x.low, x.high)], colours[p.device], "4 3") for p in mine]
     worst = max(mine, key=lambda p: max(p.worst_ratio, 1 / p.worst_ratio))
     errors = [proxy.mean_error_percent for proxy in mine]
+    wrong = [proxy.wrong_pairs_percent for proxy in mine]
     caption = (
-        f"Dashed: the best power law of MACs. Its mean error is {min(errors):.0f} to {max(errors):.0f} %; "
-        f"{worst.worst_network} on {worst.device} takes {worst.worst_ratio:.2g} times what it says."
+        "Dashed: the best power law of MACs. "
+        f"Its mean error is {min(errors):.0f} to {max(errors):.0f} %, and "
+        f"MACs order {min(wrong):.0f} to {max(wrong):.0f} % of the pairs of networks wrongly; "
+        f"{worst.worst_network} on {worst.device} takes {worst.worst_ratio:.2g} times what the law says."
     )
     return Figure(f"MACs as a proxy of latency, {dtype}", _legend(study, rows) + scatter(
         x, y, marks, colours, curves=curves, dot=3.2

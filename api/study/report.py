@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.study import figures
-from api.study.figures import Figure
+from api.study.device_figures import generation_figure, tier_figure
+from api.study.figures import Figure, short_names
 from api.study.page import page, table
 from api.study.roofline import Bound, OperatorRate, Work, bounds, operator_rates, read_work
-from api.study.rows import StudyRows, read_rows
+from api.study.rows import Row, StudyRows, read_rows
 from api.study.spec import Spec
 from api.study.statistics import Outlier, Proxy, proxies
 from api.study.tables import write_tables
@@ -72,7 +73,7 @@ def write_report(spec: Spec, store: Store, folder: Path) -> Written:
     folder.mkdir(parents=True, exist_ok=True)
     html = folder / "report.html"
     html.write_text(render(found, store), encoding="utf-8")
-    files = (html, *write_tables(found, folder))
+    files = (html, *write_tables(found, store, folder))
     study = found.study
     cells = len({(r.label, r.device, r.batch, r.threads, r.delegate) for r in study.rows})
     return Written(len(study.networks), len(study.devices), cells, files)
@@ -85,7 +86,13 @@ def render(found: Findings, store: Store) -> str:
         "Efficiency": list(_frontiers(found)),
         "Bottlenecks": list(_bottlenecks(found)),
         "Scaling": _present([figures.scaling(found.study, by) for by in ("threads", "batch")]),
-        "Devices": _present([figures.tier_figure(found.study, dtype) for dtype in _dtypes(found)]),
+        "Devices": _present(
+            [
+                draw(found.study, dtype)
+                for dtype in _dtypes(found)
+                for draw in (tier_figure, generation_figure)
+            ]
+        ),
         "MACs as a proxy": _present(
             [figures.proxy_figure(found.study, found.proxies, dtype) for dtype in _dtypes(found)]
         ),
@@ -159,42 +166,54 @@ def _modes(study: StudyRows, device: str) -> str:
 
 
 def _tables(found: Findings) -> str:
+    names = short_names(found.study)
     fits = [
-        [escape(p.device), p.dtype, str(p.networks), f"{p.spearman:.3f}", f"{p.exponent:.2f}",
+        [_device(names, p.device), p.dtype, str(p.networks), f"{p.spearman:.3f}", f"{p.exponent:.2f}",
          f"{p.mean_error_percent:.0f} %", f"{p.wrong_pairs_percent:.1f} %",
          f"{escape(p.worst_network)} ({p.worst_ratio:.2g}x)"]
         for p in found.proxies
     ]  # fmt: skip
     held = [
-        [escape(b.row.label), escape(b.row.device), b.bottleneck, f"{b.compute:.0%}", f"{b.memory:.0%}",
-         f"{b.overhead:.0%}", f"{b.fallback_operators} of {b.operators}"]
+        [escape(b.row.label), _device(names, b.row.device), b.bottleneck, f"{b.compute:.0%}",
+         f"{b.memory:.0%}", f"{b.overhead:.0%}", f"{b.fallback_operators} of {b.operators}"]
         for b in found.bounds
     ]  # fmt: skip
-    names = (
-        "device",
-        "type",
-        "networks",
-        "rank correlation",
-        "exponent",
-        "mean error",
-        "pairs in wrong order",
+    fit = (
+        "device", "type", "networks", "rank correlation", "exponent", "mean error", "pairs in wrong order",
         "worst",
-    )
+    )  # fmt: skip
     bound = ("network", "device", "bottleneck", "compute", "memory", "overhead", "operators that fall back")
     return (
         "<h2>Tables</h2><h3>Latency from MACs</h3>"
-        + table(names, fits)
+        + table(fit, fits)
         + "<h3>Bottleneck of every network</h3>"
         + f"<details><summary>{len(held)} rows</summary>{table(bound, held)}</details>"
-        + _unavailable(found)
+        + _unavailable(found, names)
     )
 
 
-def _unavailable(found: Findings) -> str:
-    reasons = Counter(
-        (row.device, row.metric.value, row.unavailable or "") for row in found.study.rows if row.value is None
-    )
-    rows = [[escape(d), m, escape(reason), str(count)] for (d, m, reason), count in reasons.most_common(60)]
+def _device(names: Mapping[str, str], device: str) -> str:
+    return f'<span title="{escape(device)}">{escape(names[device])}</span>'
+
+
+def _unavailable(found: Findings, names: Mapping[str, str]) -> str:
+    """Return what could not be had by kind of reason, which is its text up to a colon."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in found.study.rows:
+        if row.value is None:
+            groups[(row.unavailable or "").partition(":")[0]].append(row)
+    rows = [
+        [
+            escape(Counter(row.unavailable or "" for row in group).most_common(1)[0][0]),
+            ", ".join(_device(names, name) for name in dict.fromkeys(row.device for row in group)),
+            ", ".join(dict.fromkeys(row.metric.value for row in group)),
+            ", ".join(dict.fromkeys(row.dtype for row in group)),
+            str(len({row.network for row in group})),
+            f"{len(group):,}",
+        ]
+        for group in sorted(groups.values(), key=len, reverse=True)
+    ]
     if not rows:
         return ""
-    return "<h3>What could not be had</h3>" + table(("device", "metric", "reason", "values"), rows)
+    head = ("reason (the most frequent of its kind)", "devices", "metrics", "types", "networks", "values")
+    return "<h3>What could not be had</h3>" + table(head, rows)

@@ -123,28 +123,41 @@ class Tier:
     networks: int
 
 
-def tiers(study: StudyRows, dtype: str) -> list[Tier]:
-    """Return devices from fastest to slowest, relative to the one that shares most networks."""
-    latency: dict[str, dict[str, float]] = defaultdict(dict)
+def latencies(study: StudyRows, dtype: str) -> dict[str, dict[str, float]]:
+    """Return the latency of each network in ms, by device; devices without any are left out."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
     for row in study.of(Metric.LATENCY_MS):
         if row.dtype == dtype and row.value:
-            latency[row.device][row.network] = row.value
+            found[row.device][row.network] = row.value
+    return found
+
+
+def tier_reference(study: StudyRows, dtype: str) -> str:
+    """Return the device that shares most networks with the others; ValueError where none has a latency."""
+    latency = latencies(study, dtype)
+    return max(latency, key=lambda name: sum(len(latency[name].keys() & o.keys()) for o in latency.values()))
+
+
+def tiers(study: StudyRows, dtype: str) -> list[Tier]:
+    """Return devices from fastest to slowest, relative to the one that shares most networks."""
+    latency = latencies(study, dtype)
     if len(latency) < 2:
         return []
     kinds = {device.name: device.kind for device in study.devices}
-    reference = max(
-        latency, key=lambda name: sum(len(latency[name].keys() & o.keys()) for o in latency.values())
-    )
+    reference = latency[tier_reference(study, dtype)]
     found = []
     for name, values in latency.items():
-        shared = sorted(values.keys() & latency[reference].keys())
-        ratios = [latency[reference][network] / values[network] for network in shared]
+        ratios = [
+            reference[network] / values[network] for network in sorted(values.keys() & reference.keys())
+        ]
         if len(ratios) >= 3:
-            found.append(Tier(name, kinds[name], _geometric(ratios), min(ratios), max(ratios), len(ratios)))
+            mean = geometric_mean(ratios)
+            found.append(Tier(name, kinds[name], mean, min(ratios), max(ratios), len(ratios)))
     return sorted(found, key=lambda tier: -tier.speed)
 
 
-def _geometric(values: Iterable[float]) -> float:
+def geometric_mean(values: Iterable[float]) -> float:
+    """Return the geometric mean of positive values."""
     logs = [math.log(value) for value in values]
     return math.exp(sum(logs) / len(logs))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import NamedTuple
 
 # Distinguishable with every common colour blindness: Okabe and Ito, 2008, then shades of them.
 PALETTE = (
@@ -52,7 +53,7 @@ class Axis:
         """Return round values: powers of ten with 2 and 5 where there is room, or steps of 1, 2, 5."""
         if self.log and self.high / self.low > 3:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            parts = (1, 2, 5) if last - first <= 2 else (1,) if last - first <= 8 else ()
+            parts = (1, 2, 5) if last - first <= 3 else (1,) if last - first <= 8 else ()
             every = range(first, last + 1) if parts else range(first, last + 1, 2)
             found = [p * 10.0**power for power in every for p in parts or (1,)]
         else:
@@ -178,17 +179,35 @@ class Mark:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range in a row of a dot plot."""
+
+    low: float
+    high: float
+    series: str
+
+
 def dot_plot(
-    label: str, rows: Sequence[str], marks: Sequence[tuple[str, Mark]], colours: dict[str, str]
+    label: str,
+    rows: Sequence[str],
+    marks: Sequence[tuple[str, Mark]],
+    colours: dict[str, str],
+    *,
+    spans: Sequence[tuple[str, Span]] = (),
 ) -> str:
     """Return a chart with one line a row and a logarithmic horizontal axis."""
     chart = Chart(height=62 + 19 * len(rows), left=188)
-    axis = Axis.over(label, [mark.x for _, mark in marks])
+    ends = [end for _, span in spans for end in (span.low, span.high)]
+    axis = Axis.over(label, [*ends, *(mark.x for _, mark in marks)])
     chart.horizontal(axis)
     heights = {row: chart.top + 19 * (place + 0.5) for place, row in enumerate(rows)}
     for row, y in heights.items():
         chart.text(chart.left - 8, y + 4, row, anchor="end")
         chart.line([(chart.left, y), (chart.width - chart.right, y)], GRID)
+    for row, span in spans:
+        places = [(chart.x(axis, end), heights[row]) for end in (span.low, span.high)]
+        chart.line(places, colours[span.series], width=2)
     for row, mark in marks:
         chart.dot(chart.x(axis, mark.x), heights[row], colours[mark.series], mark.title, hollow=mark.hollow)
     return chart.render(label)
@@ -210,23 +229,57 @@ def scatter(
     chart.vertical(y)
     for points, paint, dash in curves:
         chart.line([(chart.x(x, a), chart.y(y, b)) for a, b in points], paint, width=1.4, dash=dash)
-    taken: list[tuple[float, float]] = []
-    for mark in marks:
-        place = chart.x(x, mark.x), chart.y(y, mark.y)
+    places = [(chart.x(x, mark.x), chart.y(y, mark.y)) for mark in marks]
+    for mark, place in zip(marks, places, strict=True):
         chart.dot(*place, colours[mark.series], mark.title, hollow=mark.hollow, size=dot)
-        if mark.name and not _crowded(place, taken, len(mark.name)):
-            taken.append(place)
-            right = place[0] + 7 + 5.4 * len(mark.name) < chart.width
-            chart.text(
-                place[0] + (7 if right else -7), place[1] - 5, mark.name, size=9, fill=FAINT,
-                anchor="start" if right else "end",
-            )  # fmt: skip
+    taken: list[_Box] = []
+    for mark, place in zip(marks, places, strict=True):
+        if mark.name and (spot := _free_spot(chart, mark.name, place, places, taken)):
+            taken.append(spot)
+            chart.text(spot.left, spot.foot - 2, mark.name, size=9, fill=FAINT)
     return chart.render(f"{y.label} against {x.label}")
 
 
-def _crowded(place: tuple[float, float], taken: Sequence[tuple[float, float]], letters: int) -> bool:
-    wide = 5.4 * letters + 10
-    return any(abs(place[0] - x) < wide and abs(place[1] - y) < 11 for x, y in taken)
+class _Box(NamedTuple):
+    """Where a name stands, in pixels."""
+
+    left: float
+    head: float
+    right: float
+    foot: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.head < other.foot
+            and other.head < self.foot
+        )
+
+    def covers(self, point: tuple[float, float]) -> bool:
+        reach = 3  # most of a dot's radius: a name may touch it
+        return (
+            self.left - reach < point[0] < self.right + reach
+            and self.head - reach < point[1] < self.foot + reach
+        )
+
+
+def _free_spot(
+    chart: Chart,
+    name: str,
+    place: tuple[float, float],
+    dots: Sequence[tuple[float, float]],
+    taken: Sequence[_Box],
+) -> _Box | None:
+    """Return where beside a dot its name covers neither a dot nor a name, None where it would."""
+    wide, high = 5.1 * len(name), 10.0
+    for left in (place[0] + 7, place[0] - 7 - wide):
+        for head in (place[1] - high - 2, place[1] - high / 2, place[1] + 2):
+            box = _Box(left, head, left + wide, head + high)
+            inside = box.left > chart.left and box.right < chart.width and box.head > 0
+            if inside and not any(map(box.covers, dots)) and not any(map(box.meets, taken)):
+                return box
+    return None
 
 
 def bars(

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from api.study.report import Findings
+    from dataset.store import Store
 
 
-def write_tables(found: Findings, folder: Path) -> list[Path]:
-    """Write values, bottlenecks and proxies, each as .csv and .parquet; return the paths."""
+def write_tables(found: Findings, store: Store, folder: Path) -> list[Path]:
+    """Write values, bottlenecks and proxies, and what apps carry, as .csv and .parquet; return the paths."""
     import pandas as pd
 
     tables = {"values": _values(found), "bottlenecks": _bottlenecks(found), "proxies": _proxies(found)}
+    frames = {name: pd.DataFrame(rows) for name, rows in tables.items()}
+    return write_frames(frames | app_frames(store), folder)
+
+
+def app_frames(store: Store) -> dict[str, pd.DataFrame]:
+    """Return the models and libraries of scanned apps, one row a place."""
+    from dataset.apps.listing import models_frame, sdks_frame
+
+    return {"app_models": models_frame(store), "app_libraries": sdks_frame(store)}
+
+
+def write_frames(frames: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write each table that has rows as .csv and .parquet; return the paths."""
     paths = []
-    for name, rows in tables.items():
-        if not rows:
-            continue
-        frame = pd.DataFrame(rows)
-        csv, parquet = folder / f"{name}.csv", folder / f"{name}.parquet"
-        frame.to_csv(csv, index=False)
-        frame.to_parquet(parquet, index=False)
-        paths += [csv, parquet]
+    for name, frame in frames.items():
+        if len(frame):
+            csv, parquet = folder / f"{name}.csv", folder / f"{name}.parquet"
+            frame.to_csv(csv, index=False)
+            frame.to_parquet(parquet, index=False)
+            paths += [csv, parquet]
     return paths
 
 

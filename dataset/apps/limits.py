@@ -55,20 +55,25 @@ class Budget:
         self.entries += 1
         if self.entries > self.limits.entries:
             raise self._refuse(f"it has more than {self.limits.entries} entries")
-        if time.process_time() > self._end_s:
-            raise self._refuse(f"reading it took more than {self.limits.cpu_s:g} s of processor time")
+        self._look_at_the_time()
 
     def finding(self) -> None:
-        """Count one model; Refused when there are too many."""
+        """Count one model; Refused when there are too many or the time is up."""
         self.models += 1
         if self.models > self.limits.models:
             raise self._refuse(f"it has more than {self.limits.models} models")
+        self._look_at_the_time()
 
     def inflate(self, count: int) -> None:
-        """Take `count` bytes that are about to be decompressed; Refused when they are too many."""
+        """Take `count` bytes that were decompressed; Refused when they are too many or the time is up."""
         if count > self.bytes_left:
             raise self._refuse("it unpacks to far more than its size (a decompression bomb?)")
         self.bytes_left -= count
+        self._look_at_the_time()
+
+    def _look_at_the_time(self) -> None:
+        if time.process_time() > self._end_s:
+            raise self._refuse(f"reading it took more than {self.limits.cpu_s:g} s of processor time")
 
     def _refuse(self, reason: str) -> Refused:
         self.spent = True

@@ -9,9 +9,6 @@ from dataset.apps.manifest import Manifest
 from dataset.apps.sdks import SdkUse
 from dataset.apps.tasks import Task
 
-SCANNER_VERSION = 1
-"""Counts up when a scan would find something else: archives are then scanned again."""
-
 READ, RECOGNIZED, UNREADABLE, ENCRYPTED = "read", "recognized", "unreadable", "encrypted"
 """States of a model: fully parsed; known by its content; of a known kind but broken; promised by its name
 with content that looks like noise."""

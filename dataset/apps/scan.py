@@ -72,6 +72,8 @@ def _walk(walk: Walk, name: str, data: memoryview) -> tuple[str, str | None]:
 
 def _map(path: Path) -> memoryview:
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            raise InvalidInputError("the archive is no regular file", where=str(path))
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return memoryview(b"")

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 THRESHOLD: Final = 0.5
 UNKNOWN: Final = "unknown"
-_METADATA_WEIGHT, _PATH_WEIGHT, _TENSOR_WEIGHT = 0.8, 0.7, 0.4
+_WEIGHTS: Final = {"metadata": 0.85, "path": 0.8, "tensor names": 0.4}
+_BACKBONE_WEIGHTS: Final = {"metadata": 0.5, "path": 0.5, "tensor names": 0.15}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,14 @@ class Clues(NamedTuple):
 
 
 _WORDS: Final = {
-    "object detection": r"object.?det|detect\b|ssd|yolo|detection|efficientdet|nanodet|blazedet",
+    "object detection": r"object.?det|ssd|yolo|detection|efficientdet|nanodet|blazedet",
     "face detection": r"face.?det|blaze.?face|retinaface|mtcnn|face.?short|face.?full|scrfd",
     "face recognition": r"face.?net|face.?rec|arcface|face.?embed|mobile.?facenet|sphereface",
     "face landmarks": r"face.?(?:land)?mark|face.?mesh|landmark.?face|iris|attention.?mesh",
     "hand tracking": r"\bhand|palm|gesture",
     "pose estimation": r"pose|movenet|posenet|blazepose|keypoint|skeleton",
-    "segmentation": r"segment|deeplab|selfie|matting|hair.?seg|u.?net\b|portrait|background",
-    "image classification": r"classif|mobilenet|efficientnet|inception|resnet|squeezenet|imagenet|mnasnet",
+    "segmentation": r"segment|deeplab|body.?pix|selfie|matting|hair.?seg|u.?net\b|portrait|background",
+    "image classification": r"(?:image|object|plant|food|bird).?classif|imagenet|mnist",
     "text recognition": r"\bocr|text.?rec|crnn|keras.?ocr|handwriting|text.?det|\beast\b",
     "barcode": r"barcode|qr.?code|barhopper",
     "super resolution": r"super.?res|esrgan|upscale|\bsr\b|fsrcnn|espcn",
@@ -61,18 +62,21 @@ _WORDS: Final = {
     "depth estimation": r"depth|midas",
     "image enhancement": r"denois|enhanc|low.?light|deblur|inpaint|hdr",
     "speech recognition": r"speech|\basr\b|whisper|wav2|deepspeech|conformer",
-    "keyword spotting": r"keyword|\bkws\b|hotword|wake.?word|speech.?command",
+    "keyword spotting": r"keyword|\bkws\b|hotword|wake.?word|speech.?command|micro.?speech",
+    "speech enhancement": r"noise.?supp|speech.?enhanc|rnnoise|dtln|voice.?isol",
     "speech synthesis": r"\btts\b|tacotron|vocoder|melgan|fastspeech|hifigan",
-    "audio classification": r"yamnet|audio.?class|sound|\bvad\b|voice.?activity|bird",
+    "audio classification": r"yamnet|\baudio\b(?!.?(?:pre|feature|front))|sound|\bvad\b|voice.?activity|bird",
     "text classification": r"text.?class|sentiment|toxic|spam|nl.?class|language.?id|langid",
     "question answering": r"\bqa\b|squad|question",
     "translation": r"translat|\bnmt\b|seq2seq",
     "text generation": r"\bllm\b|gemma|gpt|llama|autocomplete|next.?word|smart.?reply|\bphi\b",
     "text embedding": r"sentence.?enc|text.?embed|bert|use.?qa",
     "recommendation": r"recommend|\bctr\b|ranking|rerank",
-    "activity recognition": r"activity|accelero|\bimu\b|\bhar\b|fall.?det",
+    "activity recognition": r"activity|accelero|\bimu\b|\bhar\b|fall.?det|magic.?wand",
     "anomaly detection": r"anomaly|auto.?encoder",
 }
+_BACKBONES = re.compile(r"mobilenet|efficientnet|inception|resnet|squeezenet|mnasnet|classif")
+"""Names that most often mean a classifier, and are parts of networks for other tasks as well."""
 _PATTERNS = {task: re.compile(words) for task, words in _WORDS.items()}
 
 
@@ -96,15 +100,14 @@ Evidence = tuple[str, float, str]
 
 
 def _by_words(clues: Clues) -> Iterator[Evidence]:
-    for where, text, weight in (
-        ("metadata", clues.metadata, _METADATA_WEIGHT),
-        ("path", clues.path, _PATH_WEIGHT),
-        ("tensor names", clues.tensors, _TENSOR_WEIGHT),
-    ):
+    texts = {"metadata": clues.metadata, "path": clues.path, "tensor names": clues.tensors}
+    for where, text in texts.items():
         spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", text).lower()
         for task, pattern in _PATTERNS.items():
             if match := pattern.search(spaced):
-                yield task, weight, f"{where} have {match.group()!r}"
+                yield task, _WEIGHTS[where], f"{where} have {match.group()!r}"
+        if match := _BACKBONES.search(spaced):
+            yield "image classification", _BACKBONE_WEIGHTS[where], f"{where} have {match.group()!r}"
 
 
 def _by_shape(clues: Clues) -> Iterator[Evidence]:
@@ -127,7 +130,9 @@ def _classification(clues: Clues) -> Iterator[Evidence]:
     if len(output) == 1 and output[0] >= 2 and "L2_NORMALIZATION" not in clues.operators:
         softmax = "SOFTMAX" in clues.operators or "LOGISTIC" in clues.operators
         known = output[0] in (1000, 1001)
-        weight = 0.8 if known else 0.65 if softmax else 0.5
+        # What has one channel may be a spectrogram.
+        doubt = 0.15 if all(port.shape[2] == 1 for port in _image_inputs(clues)) else 0.0
+        weight = 0.8 if known else (0.65 if softmax else 0.5) - doubt
         yield "image classification", weight, f"image in, {output[0]} scores out"
     elif len(output) == 1 and "L2_NORMALIZATION" in clues.operators:
         yield "face recognition", 0.5, f"image in, normalized vector of {output[0]} out"

@@ -51,7 +51,7 @@ def read_facts(data: memoryview, path: str) -> TfliteFacts:
         outputs=outputs,
         metadata=metadata,
         task=_task(graph, path, metadata, inputs, outputs, operators),
-        layers=tuple(_layers(graph)),
+        layers=tuple(_layers(graph, len(data))),
         structure=zlib.compress(strip_weights(graph), 6),
     )
 
@@ -69,12 +69,18 @@ def _ports(graph: Graph, side: str) -> tuple[TensorSummary, ...]:
 
 
 def _statistics(graph: Graph) -> tuple[float | None, float | None]:
-    """Return mean sparsity and entropy over the constants, weighted by their elements."""
+    """Return mean sparsity and entropy over the constants, weighted by their elements.
+
+    Tensors that are stored sparsely leave out zeros, which count as zeros here.
+    """
     totals = np.zeros(3)
     for subgraph in graph.subgraphs:
         found, elements = subgraph.columns.tensor_statistics, subgraph.columns.tensor_elements
         weights = np.where(found.known, elements, 0).astype(float)
-        totals += weights.sum(), weights @ found.sparsity, weights @ found.entropy_bits
+        whole = np.maximum(subgraph.columns.tensor_bytes, 1)
+        stored = np.clip(subgraph.columns.tensor_constant_bytes / whole, 0, 1)
+        zeros = 1 - stored * (1 - found.sparsity)
+        totals += weights.sum(), weights @ zeros, weights @ found.entropy_bits
     if not totals[0]:
         return None, None
     return round(float(totals[1] / totals[0]), 6), round(float(totals[2] / totals[0]), 6)
@@ -119,13 +125,15 @@ def _typed(subgraph: Subgraph) -> Iterator[tuple[str, bool, int]]:
         yield name, False, int((of_kind & ~columns.tensor_is_constant).sum())
 
 
-def _layers(graph: Graph) -> Iterator[Layer]:
+def _layers(graph: Graph, file_bytes: int) -> Iterator[Layer]:
     """Yield the fingerprint of each buffer of weights once.
 
     CRC-32 of all data, their size, and SHA-256 of 16 samples: a fine-tuned layer differs everywhere, and
-    hashing all of it again would cost more than everything else.
+    hashing all of it again would cost more than everything else. A file whose buffers overlap, so that there
+    is more to hash than the file has, is left off there.
     """
     seen: set[int] = set()
+    bytes_left = file_bytes
     for subgraph in graph.subgraphs:
         columns = subgraph.columns
         large = columns.tensor_is_constant & (columns.tensor_constant_bytes >= _MIN_LAYER_BYTES)
@@ -135,6 +143,9 @@ def _layers(graph: Graph) -> Iterator[Layer]:
             if buffer in seen or len(seen) >= _MAX_LAYERS or not len(data):
                 continue
             seen.add(buffer)
+            bytes_left -= len(data)
+            if bytes_left < 0:
+                return
             if data[0] != data[-1] or len(set(bytes(data[:_RUN_BYTES]))) > 1:
                 yield Layer(_fingerprint(data), len(data))
 

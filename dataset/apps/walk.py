@@ -116,8 +116,10 @@ class Walk:
             if len(self.findings) > before and self.findings[-1].model.state == UNREADABLE:
                 broken.append((entry, before))
         self._read_manifest(data, entries, content.path, depth)
-        for entry, index in reversed(broken):
-            self._mend(data, entries, entry, index)
+        if broken:
+            numbered = _numbered(entries)
+            for entry, index in reversed(broken):
+                self._mend(data, _parts(numbered, entry), entry, index)
 
     def _visit_entry(self, data: memoryview, entry: ZipEntry, path: str, depth: int) -> None:
         self._note_oddities(entry)
@@ -241,9 +243,8 @@ class Walk:
         self.findings.append(Finding(path[-_MAX_PATH:], model))
         self._budget.finding()
 
-    def _mend(self, data: memoryview, entries: list[ZipEntry], first: ZipEntry, index: int) -> None:
+    def _mend(self, data: memoryview, parts: list[ZipEntry], first: ZipEntry, index: int) -> None:
         """Replace a model that is cut off by that of all its parts, where numbered files go on with it."""
-        parts = _parts(entries, first)
         if len(parts) < 2 or sum(part.bytes for part in parts) > _MAX_JOINED_BYTES:
             return
         raws = [packed(data, part) for part in parts]
@@ -290,19 +291,26 @@ def _join(outer: str, name: str) -> str:
     return f"{outer}!/{name}" if outer else name
 
 
-def _parts(entries: list[ZipEntry], first: ZipEntry) -> list[ZipEntry]:
+_Numbered = dict[tuple[str, str], dict[int, ZipEntry]]
+
+
+def _numbered(entries: Iterable[ZipEntry]) -> _Numbered:
+    """Return the entries whose names end in numbers, by what stands before and by number."""
+    found: _Numbered = {}
+    for entry in entries:
+        if match := _PART.match(entry.name):
+            found.setdefault((match["stem"], match["mark"]), {})[int(match["number"])] = entry
+    return found
+
+
+def _parts(numbered: _Numbered, first: ZipEntry) -> list[ZipEntry]:
     """Return the files that continue `first`, which must be number 0 or 1, up to the first gap."""
     match = _PART.match(first.name)
     if match is None or int(match["number"]) > 1:
         return []
-    numbered = {}
-    for entry in entries:
-        other = _PART.match(entry.name)
-        if other and (other["stem"], other["mark"]) == (match["stem"], match["mark"]):
-            numbered[int(other["number"])] = entry
-    parts, number = [], int(match["number"])
-    while number in numbered:
-        parts.append(numbered[number])
+    family, number, parts = numbered[match["stem"], match["mark"]], int(match["number"]), []
+    while number in family:
+        parts.append(family[number])
         number += 1
     return parts
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
@@ -160,6 +162,19 @@ def test_the_command_line_scans_and_reports(
     assert document["refusals"] == {"it has no central directory (cut off, or no zip file)": 1}
     assert run(["apps", "report", *target]) == 0
     assert "2 apps carry models" in capsys.readouterr().out
+    report = tmp_path / "report"
+    assert run(["apps", "report", *target, "--output", str(report)]) == 0
+    capsys.readouterr()
+    models = pd.read_csv(report / "app_models.csv")
+    assert len(models) == len(pd.read_parquet(report / "app_models.parquet")) == 4
+    assert set(models["package"]) == {"org.one", "org.two"}
+    tflite = models[models["format"] == "tflite"]
+    assert (tflite["macs"] > 0).all() and set(tflite["path"]) == {"assets/net.tflite", "assets/other.tflite"}
+    assert models["sparsity"].isna().tolist() == (models["format"] != "tflite").tolist()
+    assert list(pd.read_csv(report / "app_libraries.csv")["library"]) == ["Ours"]
+    html = (report / "report.html").read_text()
+    assert "2 carry models" in html and "org.one" not in html.split("<h2>Tables")[0]
+    assert not re.search(r"<script|<link|<img|src=|href=\"(?!#)", html)
     assert run(["apps", "scan", str(apps / "one-1.apk"), *target, "--again"]) == 0
     assert "Scanned 1 archives" in capsys.readouterr().out
     with Store.open(tmp_path / "x.db") as store:

@@ -16,9 +16,11 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import flatbuffers
 import pytest
 
 from dataset.apps.limits import MIB, Limits
+from perfsage.errors import InvalidInputError
 from tests.apps import android
 from tests.apps.conftest import network, places, scan
 from tests.apps.frameworks import zipped
@@ -267,3 +269,58 @@ def test_too_many_models_are_given_up(tmp_path: Path) -> None:
     path.write_bytes(zipped({f"{i}.tflite": b"no model at all.." for i in range(50)}))
     found = scan(path, Limits(models=20))
     assert (found.status, found.reason, len(found.findings)) == ("partial", "it has more than 20 models", 21)
+
+
+def test_a_pipe_is_no_archive(tmp_path: Path) -> None:
+    pipe = tmp_path / "app.apk"
+    os.mkfifo(pipe)
+    both_ends = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # so that nobody who opens it waits
+    try:
+        with pytest.raises(InvalidInputError, match="no regular file"):
+            scan(pipe)
+    finally:
+        os.close(both_ends)
+
+
+def test_buffers_that_are_the_same_bytes_are_not_hashed_again_and_again(tmp_path: Path) -> None:
+    """2,000 buffers that all point to the same 256 KiB would be 500 MiB of weights in a file of 400 KiB."""
+    path = tmp_path / "app.apk"
+    path.write_bytes(zipped({"net.tflite": overlapping_model(2000, 256 << 10)}))
+    [finding] = scan(path).findings
+    assert finding.model.tflite is not None
+    assert 1 <= len(finding.model.tflite.layers) <= 2
+
+
+def overlapping_model(number: int, size: int) -> bytes:
+    """A model of constants alone, whose buffers are one vector of bytes."""
+    b = flatbuffers.Builder(size + 64 * number)
+    data = b.CreateByteVector(bytes(range(256)) * (size // 256))
+    b.StartVector(4, 1, 4)
+    b.PrependInt32(size)
+    shape = b.EndVector()
+
+    def table(slots: int, offsets: dict[int, int], numbers: dict[int, int] | None = None) -> int:
+        b.StartObject(slots)
+        for slot, offset in offsets.items():
+            b.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        for slot, value in (numbers or {}).items():
+            b.PrependUint32Slot(slot, value, 0)
+        return int(b.EndObject())
+
+    def vector(items: list[int]) -> int:
+        b.StartVector(4, len(items), 4)
+        for item in reversed(items):
+            b.PrependUOffsetTRelative(item)
+        return int(b.EndVector())
+
+    buffers = vector([table(1, {0: data}) for _ in range(number)])
+    tensors = []
+    for index in range(number):
+        b.StartObject(8)
+        b.PrependUOffsetTRelativeSlot(0, shape, 0)
+        b.PrependInt8Slot(1, 9, 0)  # INT8
+        b.PrependUint32Slot(2, index, 0)
+        tensors.append(int(b.EndObject()))
+    subgraphs = vector([table(5, {0: vector(tensors)})])
+    b.Finish(table(8, {2: subgraphs, 4: buffers}, {0: 3}), b"TFL3")
+    return bytes(b.Output())

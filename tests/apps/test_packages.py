@@ -59,6 +59,8 @@ def test_models_are_found_however_they_are_hidden(tmp_path: Path) -> None:
         "split.tflite.part0": whole[:third],
         "split.tflite.part1": whole[third : 2 * third],
         "split.tflite.part2": whole[2 * third :],
+        "again_1": network(6)[:third],
+        "again_2": network(6)[third:],
     }
     found = scan(android.assemble(tmp_path, assets))
     assert {path: f.model.state for f in found.findings for path in [f.path]} == {
@@ -67,6 +69,7 @@ def test_models_are_found_however_they_are_hidden(tmp_path: Path) -> None:
         "assets/packed.bin": "read",
         "assets/tight.bin": "read",
         "assets/split.tflite.part0": "read",
+        "assets/again_1": "read",
     }
     split = next(f.model for f in found.findings if "split" in f.path)
     assert split.bytes == len(whole) and split.evidence.endswith("in 3 parts")

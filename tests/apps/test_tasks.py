@@ -44,6 +44,12 @@ def clues(
         (clues(), UNKNOWN),
         (clues([Port("", "FLOAT32", (7,))], [(3,)]), UNKNOWN),
         (clues(tensors="conv1 relu1 fc_sound"), UNKNOWN),
+        (clues(path="assets/posenet_mobilenet_v1.tflite", tensors="MobilenetV1/Conv2d"), "pose estimation"),
+        (clues([Port("", "INT8", (98, 104, 1))], [(3,)], path="assets/keyword_spotting_mobilenetv2.tflite",
+               tensors="mobilenetv2_1", operators=("SOFTMAX",)), "keyword spotting"),
+        (clues([Port("", "INT8", (59, 49, 1))], [(3,)], path="audio_example1.tflite", operators=("SOFTMAX",)),
+         "audio classification"),
+        (clues(path="audio_preprocessor_int8.tflite"), UNKNOWN),
     ],
 )  # fmt: skip
 def test_rules(found: Clues, task: str) -> None:
@@ -57,5 +63,5 @@ def test_evidence_of_several_kinds_adds_up() -> None:
     shape = guess_task(clues([IMAGE], [(1000,)]))
     both = guess_task(clues([IMAGE], [(1000,)], path="mobilenet_v2.tflite"))
     assert shape.name == both.name == "image classification"
-    assert both.confidence == pytest.approx(1 - (1 - shape.confidence) * 0.3)
+    assert both.confidence == pytest.approx(1 - (1 - shape.confidence) * 0.5)
     assert len(both.evidence) == 2

@@ -22,7 +22,7 @@ from api.study.rows import read_rows
 from api.study.run import Tally, run_study
 from api.study.spec import Spec, read_spec, ready_studies
 from api.study.statistics import frontier, spearman
-from api.study.svg import Axis
+from api.study.svg import Axis, Mark, scatter
 from dataset.sources.running import import_source
 from dataset.store import Store
 from dataset.zoo import build_network
@@ -182,6 +182,47 @@ def test_a_browser_draws_the_report(found: Findings, store: Store, tmp_path: Pat
         check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     assert picture.stat().st_size > 50_000
+
+
+def test_generations_are_compared_at_as_many_macs(found: Findings) -> None:
+    """What the same networks take on a device of a later generation, beside the first one."""
+    from api.study.device_figures import generation_figure, tier_figure
+
+    study = found.study
+    assert generation_figure(study, "int8") is None  # there is one generation only
+    [npu] = [device for device in study.devices if device.name == NPU]
+    later = replace(npu, name="later", descriptors={**npu.descriptors, "generation": 85.0})
+    faster = tuple(
+        replace(row, device="later", value=row.value / 2)
+        for row in study.rows
+        if row.device == NPU and row.value
+    )
+    both = replace(study, devices=(*study.devices, later), rows=(*study.rows, *faster))
+    figure = generation_figure(both, "int8")
+    assert figure is not None
+    assert f"later is 2.00 times as fast as {NPU} (2.00 to 2.00)." in figure.caption
+    tiers = tier_figure(both, "int8")
+    assert tiers is not None and "speed, relative to host-cpu" in tiers.body
+
+
+def test_names_in_a_chart_cover_neither_dots_nor_each_other() -> None:
+    places = [(x, y) for x in range(1, 9) for y in range(1, 9)]
+    marks = [Mark(x, y + x % 3 / 4, "s", "", name=f"network-of-many-letters-{x}-{y}") for x, y in places]
+    axis = Axis("x", 0.5, 9.5, log=False)
+    drawn = scatter(axis, axis, marks, {"s": "#000"})
+    dots = [tuple(map(float, found)) for found in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>network-', drawn)
+    assert len(dots) == len(marks) and 8 <= len(names) < len(marks)
+    boxes = [(float(x), float(y) - 8, float(x) + 5.1 * 27, float(y) + 2) for x, y in names]
+    for left, head, right, foot in boxes:
+        assert not any(left < x < right and head < y < foot for x, y in dots)
+        assert sum(left < b[2] and b[0] < right and head < b[3] and b[1] < foot for b in boxes) == 1
+
+
+def test_reasons_are_told_once(found: Findings, store: Store) -> None:
+    html = render(found, store)
+    assert html.count("every operator stays on the CPU") <= 1
+    assert "What could not be had" in html
 
 
 def test_comparing_a_study_with_itself_finds_nothing(spec: Spec, store: Store) -> None:
