@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import emulate
+from api.cli import emulate, scenario
 from api.cli.console import JsonOption, print_json, printable, stdout
 from api.cli.help import examples
 
@@ -16,9 +16,12 @@ LabOption = Annotated[
     Path | None, typer.Option("--lab", help="The inventory; without it, the usual places are looked at.")
 ]
 lab = typer.Typer(
-    name="lab", no_args_is_help=True, help="Check devices and instruments of lab.toml; emulate boards."
+    name="lab",
+    no_args_is_help=True,
+    help="Check devices and instruments of lab.toml; emulate boards; say what use costs.",
 )
 emulate.register(lab)
+scenario.register(lab)
 
 
 def register(app: typer.Typer) -> None:

@@ -21,6 +21,23 @@ class GridIntensity:
     g_per_kwh: float
     source: str
 
+    @classmethod
+    def parse(cls, text: str) -> GridIntensity:
+        """Read `G_PER_KWH:SOURCE`.
+
+        >>> GridIntensity.parse("380:national statistics, 2025").source
+        'national statistics, 2025'
+        """
+        figure, _, source = text.partition(":")
+        try:
+            return cls(float(figure), source.strip())
+        except ValueError:
+            raise InvalidInputError(
+                f"{figure!r} is no number of grams per kilowatt hour",
+                where=text,
+                hint="Write the figure and its source, such as '380:national statistics, 2025'.",
+            ) from None
+
     def __post_init__(self) -> None:
         """Refuse a figure without its source, or one that no grid has."""
         if not 0.0 <= self.g_per_kwh <= 2000.0:

@@ -9,21 +9,28 @@ from perfsage.errors import InvalidInputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioEnergy:
-    """What a scenario costs. `battery_share` is of a full battery; None where its capacity is not known."""
+    """What a scenario costs."""
 
     inferences: int
     net_mj: float
-    total_mj: float
-    """With the idle power of the whole time, which passes anyway while the device is on."""
+    total_mj: float | None
+    """With the idle power of the whole time, which passes anyway while the device is on; None where that is
+    not known."""
     busy_share: float
     battery_share: float | None
+    """Of a full battery, used by the total; by the net where that is all that is known."""
+
+    @property
+    def spent_mj(self) -> float:
+        """The total, or the net where the idle power is not known."""
+        return self.net_mj if self.total_mj is None else self.total_mj
 
 
 def scenario_energy(
     *,
     net_mj_per_inference: float,
     latency_ms: float,
-    idle_power_w: float,
+    idle_power_w: float | None,
     inferences_per_s: float,
     minutes: float,
     battery_wh: float | None = None,
@@ -47,11 +54,12 @@ def scenario_energy(
     seconds = minutes * 60.0
     inferences = round(inferences_per_s * seconds)
     net_mj = net_mj_per_inference * inferences
-    total_mj = net_mj + idle_power_w * 1e3 * seconds
+    total_mj = None if idle_power_w is None else net_mj + idle_power_w * 1e3 * seconds
+    spent_mj = net_mj if total_mj is None else total_mj
     return ScenarioEnergy(
         inferences=inferences,
         net_mj=net_mj,
         total_mj=total_mj,
         busy_share=busy_share,
-        battery_share=None if battery_wh is None else total_mj / (battery_wh * 3.6e6),
+        battery_share=None if battery_wh is None else spent_mj / (battery_wh * 3.6e6),
     )
