@@ -13,6 +13,7 @@ from typing import Any
 
 from perfsage.device import Device
 from perfsage.errors import UnknownNameError
+from perfsage.measurement import Mode
 from profilers.profiler import Profiler
 from profilers.workers import WorkerPool
 
@@ -30,6 +31,8 @@ class Family:
     shares_pool: bool = False
     names: str | None = None
     """A function that lists the family's names, for families that can be listed."""
+    mode: Mode = Mode.MEASURED
+    """Whether its devices run models, or a tool only says what they would cost."""
 
 
 _FAMILIES: dict[str, Family] = {
@@ -40,6 +43,7 @@ _FAMILIES: dict[str, Family] = {
         "profilers.npu.ethos_u:describe_ethos_u",
         shares_pool=True,
         names="profilers.npu.configuration:configuration_names",
+        mode=Mode.SIMULATED,
     ),
     "adb:": Family("profilers.adb.profiler:open_adb", "profilers.adb.profiler:describe_adb"),
     "serial:": Family("profilers.serial.profiler:open_serial", "profilers.serial.profiler:describe_serial"),
@@ -82,6 +86,11 @@ def open_profiler(name: str, *, pool: WorkerPool | None = None) -> Profiler:
 def shares_pool(name: str) -> bool:
     """Say whether this device's jobs may run beside others in a shared pool of workers."""
     return _family(name).shares_pool
+
+
+def mode_of(name: str) -> Mode:
+    """Say whether this device's figures are measured or simulated."""
+    return _family(name).mode
 
 
 def register_family(prefix: str, family: Family) -> None:

@@ -29,7 +29,7 @@ def devices(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the devices that can be measured here or predicted, with their metrics."""
+    """List the devices that can be measured or simulated here, or predicted, with their metrics."""
     from api.workflows.devices import known_devices
 
     known = known_devices(predictor)
@@ -49,7 +49,12 @@ def _document(known: list[KnownDevice]) -> dict[str, Any]:
     from api.words import SCHEMA_VERSION, device_dict
 
     listed = [
-        device_dict(item.device) | {"measurable": item.measurable, "predictable": item.predictable}
+        device_dict(item.device)
+        | {
+            "measurable": item.measurable,
+            "mode": item.mode and item.mode.value,
+            "predictable": item.predictable,
+        }
         for item in known
     ]
     return {"schema_version": SCHEMA_VERSION, "devices": listed}

@@ -104,4 +104,5 @@ def _show(outcomes: list[Outcome]) -> None:
     console.print(table)
     for outcome in outcomes:
         for note in outcome.notes:
-            console.print(f"{outcome.model.path}: {note}")
+            device = next((m.device for m in outcome.measurements), "")
+            console.print(f"{outcome.model.path} on {device}: {note}")

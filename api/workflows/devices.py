@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from perfsage.device import Device
 from perfsage.errors import MissingExtraError
+from perfsage.measurement import Mode
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDevice:
-    """A device, and whether it can be measured here and predicted."""
+    """A device, how its figures can be had here (None: they cannot), and whether it can be predicted."""
 
     device: Device
-    measurable: bool
+    mode: Mode | None
     predictable: bool
+
+    @property
+    def measurable(self) -> bool:
+        """Whether `perfsage profile` takes it, which for a simulated device means that a tool is asked."""
+        return self.mode is not None
 
     @property
     def abilities(self) -> str:
         """Say in words what can be done with the device."""
-        words = [word for word, able in self._pairs() if able]
-        return " and ".join(words) or "neither"
-
-    def _pairs(self) -> Iterable[tuple[str, bool]]:
-        return (("measured", self.measurable), ("predicted", self.predictable))
+        words = [self.mode.value] if self.mode else []
+        return " and ".join([*words, "predicted"] if self.predictable else words)
 
 
 def known_devices(predictor: str | None = None) -> list[KnownDevice]:
     """Return every device; without the profilers' packages, those of the predictor alone."""
+    from profilers.registry import mode_of
+
     measurable = _measurable()
     predictable = _predictable(predictor)
     return [
         KnownDevice(
             device=measurable.get(name) or predictable[name],
-            measurable=name in measurable,
+            mode=mode_of(name) if name in measurable else None,
             predictable=name in predictable,
         )
         for name in measurable | predictable

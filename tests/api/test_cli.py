@@ -83,6 +83,9 @@ def test_devices_names_those_that_need_no_hardware(cli: Cli) -> None:
     assert {"host-cpu", "tflm", "ethos-u55-128"} <= set(listed)
     assert listed["tflm"]["metrics"]["peak_memory_bytes"] == {"unit": "bytes", "definition": "arena_total"}
     assert "latency_ms" in listed["tflm"]["unavailable"]
+    assert [listed[name]["mode"] for name in ("host-cpu", "tflm", "ethos-u55-128")] == [
+        "measured", "measured", "simulated",
+    ]  # fmt: skip
 
 
 def test_profile_measures_and_stores(cli: Cli, models: dict[str, Path], tmp_path: Path) -> None:
