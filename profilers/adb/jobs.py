@@ -71,7 +71,8 @@ class Jobs:
             )
         if found:
             self._end(f"PERFSAGE_JOB={self._host}")
-        self._adb.run(["rm", "-rf", f"{ROOT}/jobs"])
+        # Files that were being sent when the host died have names of their own until they are whole.
+        self._adb.run(f"rm -rf {ROOT}/jobs {ROOT}/*/*.part")
         return len(found)
 
     def start(self, command: Sequence[str], *, limit_s: float) -> Job:

@@ -170,11 +170,11 @@ class Adb:
             self._wire.push(io.BytesIO(data), remote, mode, timeout_s)
         except TransientDeviceError:
             # A phone that fills up answers in the middle of the file, where the protocol library is
-            # not listening; what is left of its storage tells.
-            free_bytes = self.free_bytes(remote.rpartition("/")[0])
-            if free_bytes is None or free_bytes > 64 << 10:
-                raise
+            # not listening; whether the file would fit now, without its first part, tells.
             self.run(["rm", "-f", remote], check=False)
+            free_bytes = self.free_bytes(remote.rpartition("/")[0])
+            if free_bytes is None or free_bytes >= len(data):
+                raise
             raise StorageFullError(
                 f"the phone filled up while {remote} was sent",
                 where=f"phone {self.address}",

@@ -106,10 +106,13 @@ def test_what_a_killed_host_left_is_ended_at_the_next_start(
         phone.wait_for("sleep 77")
         host.kill()
     assert phone.processes(), "the job goes on without its host"
+    phone.write("data/local/tmp/perfsage/models/half.tflite.part", "sent in part")
     adb = connect(phone.address)
     assert Jobs(adb).clean() >= 2
     assert phone.processes() == {}
-    assert adb.run("ls /data/local/tmp/perfsage").text == "job.sh\n"
+    assert adb.run("ls /data/local/tmp/perfsage /data/local/tmp/perfsage/models").text == (
+        "/data/local/tmp/perfsage:\njob.sh\nmodels\n\n/data/local/tmp/perfsage/models:\n"
+    )
 
 
 def test_another_hosts_job_is_left_alone(phone: Phone, adb: Adb, jobs: Jobs) -> None:

@@ -61,6 +61,18 @@ def test_a_full_phone_says_so(make_phone: Callable[..., Phone], connect: Connect
     assert adb.push(bytes(1 << 20), f"{TMP}/model")
 
 
+def test_a_phone_that_fills_up_while_a_file_is_sent_says_so(
+    make_phone: Callable[..., Phone], connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was room at first: somebody else took it meanwhile."""
+    adb = connect(make_phone(size="4m").address, patience_s=5.0)
+    monkeypatch.setattr(adb, "_make_room_check", lambda folder, size: adb.run(["mkdir", "-p", folder]))
+    with pytest.raises(StorageFullError, match="filled up while"):
+        adb.push(bytes(5 << 20), f"{TMP}/model", timeout_s=1.0)
+    assert adb.run(["ls", TMP]).text == "", "nothing of it is left"
+    assert adb.push(bytes(1 << 20), f"{TMP}/model")
+
+
 def test_adbd_that_dies_between_commands_is_met_again(phone: Phone, adb: Adb) -> None:
     assert adb.run("echo 1").text == "1\n"
     phone.kill_adbd()
