@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -28,7 +29,9 @@ def profile_models(
     """Measure every model on every device, one device after the other.
 
     All names and files are checked before anything is measured. A model that a device cannot run gives an
-    outcome with the reason.
+    outcome with the reason. Models are measured in a random order, so that a device that warms up does not
+    favour the first of a sorted list; outcomes come back in the order of `paths`. Each one is stored as soon
+    as it is there: a device that goes away, or a kill, takes nothing with it.
     """
     from profilers.registry import describe, open_profiler
 
@@ -36,14 +39,16 @@ def profile_models(
     models = read_models(paths)
     outcomes: list[Outcome] = []
     for device in described:
+        order = random.sample(range(len(models)), len(models))
+        measured: dict[int, Outcome] = {}
         with closing(open_profiler(device.name)) as profiler:
-            measured = []
-            for outcome in profiler.profile(models, plan):
+            found = profiler.profile([models[place] for place in order], plan)
+            for place, outcome in zip(order, found, strict=True):
+                if database is not None:
+                    store_outcomes(database, device, [outcome])
                 on_outcome(device.name, outcome)
-                measured.append(outcome)
-        outcomes += measured
-        if database is not None:
-            store_outcomes(database, device, measured)
+                measured[place] = outcome
+        outcomes += [measured[place] for place in sorted(measured)]
     return outcomes
 
 

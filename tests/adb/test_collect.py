@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from api.workflows.profile import profile_models
 from dataset.store import Store
+from perfsage.errors import TransientDeviceError
+from profilers.profiler import Plan
 from tests.adb.phones import Phone
 from tests.dataset.conftest import database, postgres_server, postgres_url
+from tests.profilers.networks import small
 
 __all__ = ["database", "postgres_server", "postgres_url"]  # fixtures
 ROOT = Path(__file__).parents[2]
@@ -87,3 +91,27 @@ def test_two_phones_collect_at_once_and_a_kill_loses_nothing(
     assert f'"stored_before": {sum(before.values())}' in out
     assert stored(database) == dict.fromkeys(DEVICES, COUNT)
     assert [phone.processes() for phone in phones] == [{}, {}]
+
+
+def test_a_phone_that_goes_away_takes_nothing_that_was_measured(
+    phone: Phone, key_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab.toml").write_text(
+        f"[devices.one]\naddress = '{phone.address}'\nkey_path = '{key_path}'\n"
+        f"patience_s = 1\nabsence_s = 1\nattempts = 1\n{QUICK}"
+    )
+    monkeypatch.setenv("PERFSAGE_LAB", str(tmp_path / "lab.toml"))
+    paths = [tmp_path / f"{seed}.tflite" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(small(seed=seed).data)
+    with pytest.raises(TransientDeviceError, match="does not answer"):
+        profile_models(
+            paths,
+            devices=["adb:one"],
+            plan=Plan(visits=1),
+            database=str(tmp_path / "m.db"),
+            on_outcome=lambda device, outcome: phone.off(),
+        )
+    with Store.open(tmp_path / "m.db") as store:
+        frame = store.frame(device="adb:one", metric="latency_ms")
+    assert frame["network"].nunique() == 1 and frame["value"].notna().all()
