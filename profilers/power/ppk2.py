@@ -23,7 +23,10 @@ DECIMATION = 10
 
 
 class Ppk2:
-    """One PPK2. `digital` is the input (0 to 7) that hears the board's timestamp pin."""
+    """One PPK2. `digital` is the input (0 to 7) that hears the board's timestamp pin.
+
+    A stream that is silent for `stall_s` has stalled: it is named at `stop`, and may be started again.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Ppk2:
         source: bool = True,
         digital: int = 0,
         boot_s: float = 1.0,
+        stall_s: float = 2.0,
     ) -> None:
         if not 0.8 <= voltage_v <= 5.0:
             raise InvalidInputError(f"{voltage_v} V is not in 0.8 to 5.0 V", where="ppk2 voltage_v")
@@ -45,6 +49,7 @@ class Ppk2:
         self.source = source
         self.digital = digital
         self.boot_s = boot_s
+        self.stall_s = stall_s
         self._device: Any = None
         self._recording: _Recording | None = None
         self._edges_s: tuple[float, ...] = ()
@@ -65,7 +70,7 @@ class Ppk2:
         """Power the board the first time, then start to stream."""
         if self._device is None:
             self._open()
-        self._recording = _Recording(self._device, self.voltage_v, self.digital)
+        self._recording = _Recording(self._device, self.voltage_v, self.digital, self.stall_s)
         self._recording.await_samples()
 
     def stop(self) -> PowerTrace:
@@ -142,10 +147,11 @@ def _open_device(port: str | None, serial_number: str | None) -> Any:
 class _Recording:
     """A thread that keeps what streams: current and the timestamp input, sample by sample."""
 
-    def __init__(self, device: Any, voltage_v: float, digital: int) -> None:
+    def __init__(self, device: Any, voltage_v: float, digital: int, stall_s: float) -> None:
         self.begun_s = time.monotonic()
         self.failure: str | None = None
         self._device, self._voltage_v, self._digital = device, voltage_v, digital
+        self._stall_s = stall_s
         self._blocks: list[Any] = []
         self._lost = 0
         self._ending, self._flowing = Event(), Event()
@@ -180,7 +186,7 @@ class _Recording:
 
     def _read(self) -> None:
         try:
-            with self._device.stream() as events:
+            with self._device.stream(idle_timeout_s=self._stall_s) as events:
                 for event in events:
                     self._take(event)
                     self._flowing.set()

@@ -102,17 +102,14 @@ def find_model(benchmark: Benchmark, folder: Path) -> Path | None:
     return None
 
 
-def random_stimuli(benchmark: Benchmark, count: int) -> list[Stimulus]:
-    """Return inputs for runs without a data set, the same each time."""
-    stimuli = []
-    for number in range(count):
-        generator = np.random.default_rng(number)
-        if benchmark.encoding == "float32":
-            data = generator.standard_normal(benchmark.elements).astype("<f4").tobytes()
-        else:
-            data = generator.bytes(benchmark.elements)
-        stimuli.append(Stimulus(f"random-{number}", 0, 0, data))
-    return stimuli
+def random_stimulus(benchmark: Benchmark, number: int) -> Stimulus:
+    """Return an input for runs without a data set, the same each time for the same number."""
+    generator = np.random.default_rng(number)
+    if benchmark.encoding == "float32":
+        data = generator.standard_normal(benchmark.elements).astype("<f4").tobytes()
+    else:
+        data = generator.bytes(benchmark.elements)
+    return Stimulus(f"random-{number}", 0, 0, data)
 
 
 def read_stimuli(benchmark: Benchmark, folder: Path) -> Iterator[Stimulus]:

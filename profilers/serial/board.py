@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from perfsage.measurement import Mode, OperatorRef, Statistic
 from perfsage.metrics import Metric
 from profilers.outcomes import Recorder, without_values
 from profilers.profiler import Model, Outcome, Plan
+from profilers.serial.benchmarks import find_benchmark, random_stimulus
 from profilers.serial.errors import LineError, PortGoneError
 from profilers.serial.extension import BoardInfo, Extension, TickUnit
 from profilers.serial.inputs import random_input
@@ -132,7 +134,7 @@ class SerialProfiler:
         )
 
     def _run(self, model: Model, deadline: float) -> Run:
-        self._load(random_input(model.graph, 0))
+        self._load(self._input(model, 0))
         rate = self.windows.trial(max(deadline - time.monotonic(), 1.0))
         budget_s = 0.8 * max(deadline - time.monotonic(), 0.0) / self.settings.inputs
         warmups = 0 if self._exact else min(self.settings.warmups, int(budget_s / 4 / max(rate.host_s, 1e-9)))
@@ -141,7 +143,7 @@ class SerialProfiler:
         samples = []
         for number in range(self.settings.inputs):
             if number:
-                self._load(random_input(model.graph, number))
+                self._load(self._input(model, number))
             samples.append(self.windows.run(iterations, warmups, timeout_s))
         return Run(tuple(samples), iterations, warmups, rate)
 
@@ -149,6 +151,15 @@ class SerialProfiler:
     def _exact(self) -> bool:
         extension = self.session.extension
         return extension is not None and extension.info.tick_unit is TickUnit.INSTRUCTIONS
+
+    def _input(self, model: Model, number: int) -> bytes:
+        """Return an input; reference firmware takes its network's in the encoding of the data set."""
+        held = None if self.session.extension else find_benchmark(self.session.identity.model or "")
+        data = random_input(model.graph, number)
+        takes = model.graph.subgraphs[0].tensors[model.graph.subgraphs[0].inputs[0]]
+        if held is None or math.prod(takes.shape) != held.elements:
+            return data
+        return random_stimulus(held, number).data
 
     def _load(self, data: bytes) -> None:
         if self.session.extension is None:

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from perfsage.errors import StableDeviceError
+from perfsage.errors import StableDeviceError, UnknownNameError
 from profilers.serial.boards import BOARDS, find_board
-from profilers.serial.build import TOOL_PACKAGES, build_firmware
+from profilers.serial.build import build_firmware
+from profilers.serial.toolchain import TOOL_PACKAGES
 
 START_TIMEOUT_S = 15.0
 ICOUNT = ("-icount", "shift=0,sleep=off")
@@ -68,6 +69,10 @@ def start(name: str, *, energy_mode: bool = False) -> EmulatedPort:
     """Bring up a board by name; the firmware is built first where it has to be."""
     if name == "tflm":
         return start_tflm(energy_mode=energy_mode)
+    if name not in BOARDS:
+        raise UnknownNameError(
+            f"there is no emulated board {name!r}", hint=f"Known boards: {', '.join(board_names())}."
+        )
     return start_qemu(name, energy_mode=energy_mode)
 
 

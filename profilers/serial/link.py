@@ -168,7 +168,11 @@ class Link:
         serial = pyserial()
         path = resolve(self.name)
         try:
-            self._port = serial.serial_for_url(path, baudrate=baud, timeout=0.02, write_timeout=5.0)
+            # Two programs on one port would each read half of the answers; URLs have nothing to lock.
+            exclusive = None if "://" in path else True
+            self._port = serial.serial_for_url(
+                path, baudrate=baud, timeout=0.02, write_timeout=5.0, exclusive=exclusive
+            )
         except (serial.SerialException, OSError, ValueError) as error:
             raise PortGoneError(
                 f"the port {path} cannot be opened: {error}",

@@ -31,7 +31,7 @@ from profilers.serial.benchmarks import (
     anomaly_score,
     find_benchmark,
     find_model,
-    random_stimuli,
+    random_stimulus,
     read_stimuli,
     tensor_bytes,
 )
@@ -258,7 +258,7 @@ class _Runner:
 
     def _five(self, benchmark: Benchmark) -> list[Stimulus]:
         if self.dataset is None:
-            return random_stimuli(benchmark, OFFICIAL_INPUTS)
+            return [random_stimulus(benchmark, number) for number in range(OFFICIAL_INPUTS)]
         stimuli = read_stimuli(benchmark, self.dataset / benchmark.model)
         five = [stimulus for stimulus, _ in zip(stimuli, range(OFFICIAL_INPUTS), strict=False)]
         if len(five) < OFFICIAL_INPUTS:

@@ -14,6 +14,28 @@ import tty
 from collections.abc import Callable
 from pathlib import Path
 
+END_S = 10.0
+"""No thread of a test may take longer to end."""
+
+
+def write_while(going: Callable[[], bool], descriptor: int, data: bytes) -> None:
+    """Write to a terminal that nobody may be reading, without ever waiting past `going`."""
+    os.set_blocking(descriptor, False)
+    while data and going():
+        try:
+            if select.select([], [descriptor], [], 0.02)[1]:
+                data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            continue
+        except OSError:
+            return
+
+
+def ended(thread: threading.Thread) -> None:
+    """Wait for a thread that has been told to end."""
+    thread.join(END_S)
+    assert not thread.is_alive(), f"{thread.name} does not end"
+
 
 class PtyPeer:
     """One end of a pseudo-terminal, served by a thread; `path` is the other end."""
@@ -23,26 +45,28 @@ class PtyPeer:
         tty.setraw(self.slave)
         self.path = os.ttyname(self.slave)
         self._open = True
-        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> PtyPeer:
-        self.thread.start()
+        self.run(self._serve)
         return self
 
+    def run(self, work: Callable[[], None]) -> threading.Thread:
+        """Run `work` in a thread that ends when `_open` turns false."""
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
+        return self._threads[-1]
+
     def write(self, data: bytes) -> None:
-        while data and self._open:
-            try:
-                data = data[os.write(self.master, data) :]
-            except OSError:
-                return
+        write_while(lambda: self._open, self.master, data)
 
     def close(self) -> None:
         """Unplug: the other end reads an error from now on."""
         if not self._open:
             return
         self._open = False
-        if self.thread.is_alive():
-            self.thread.join()
+        for thread in self._threads:
+            ended(thread)
         os.close(self.slave)
         os.close(self.master)
 
@@ -67,16 +91,14 @@ class Between(PtyPeer):
         tty.setraw(self.board)
         self.to_host: Callable[[bytes], bytes] = lambda data: data
         self.to_board: Callable[[bytes], bytes] = lambda data: data
-        self.back = threading.Thread(target=self._return, daemon=True)
-        self.back.start()
+        self.run(self._return)
 
     def heard(self, data: bytes) -> None:
         if spoilt := self.to_board(data):
-            os.write(self.board, spoilt)
+            write_while(lambda: self._open, self.board, spoilt)
 
     def close(self) -> None:
         super().close()
-        self.back.join()
         os.close(self.board)
 
     def _return(self) -> None:
@@ -121,7 +143,7 @@ class PowerShield(PtyPeer):
         if text == "stop":
             self._stop.set()
             if self._stream is not None:
-                self._stream.join()
+                ended(self._stream)
             self._stream = None
             self.write(b"\r\nPowerShield > ack stop\r\nAcquisition completed\r\nPowerShield > ")
             return
@@ -130,12 +152,11 @@ class PowerShield(PtyPeer):
             if self.stall_once and self.commands.count("start") > 1:
                 self.stall_after = None
             self._stop.clear()
-            self._stream = threading.Thread(target=self._samples, daemon=True)
-            self._stream.start()
+            self._stream = self.run(self._samples)
 
     def _samples(self) -> None:
         count, event, begun = 0, 0, time.monotonic()
-        while not self._stop.wait(0.005):
+        while self._open and not self._stop.wait(0.005):
             for _ in self._edge_bytes():
                 event += 2 if self.lose_events else 1
                 self.write(f"event {event % 100:02d} ris\r\n".encode())

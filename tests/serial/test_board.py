@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset.builder import Builder
 from perfsage.errors import TransientDeviceError, UnknownNameError
 from perfsage.measurement import Mode
 from perfsage.metrics import Metric
@@ -17,9 +19,10 @@ from profilers.profiler import Outcome, Plan
 from profilers.serial import BoardSettings, open_device
 from profilers.serial.board import SerialProfiler
 from profilers.serial.emulate import EmulatedPort, board_names, start_tflm
+from profilers.serial.errors import PortGoneError
 from profilers.serial.iomanager import IoManager
 from profilers.serial.link import Link
-from tests.profilers.networks import keyword_spotter, small
+from tests.profilers.networks import keyword_spotter, model, small
 from tests.serial.peers import Between, PtyPeer
 
 PLAN = Plan(timeout_s=20.0)
@@ -98,6 +101,37 @@ def test_a_board_that_reboots_on_one_model_costs_that_model() -> None:
     assert second.failure is None
 
 
+def test_a_board_that_falls_silent_in_a_model_is_measured_again(board: EmulatedPort) -> None:
+    """One window's command is swallowed: the board seems dead, then answers the next try."""
+    wire = Between(board.address)
+    wire.start()
+    swallowed: list[bytes] = []
+
+    def swallow_once(data: bytes) -> bytes:
+        if data.startswith(b"infer") and not swallowed:
+            swallowed.append(data)
+            return b""
+        return data
+
+    wire.to_board = swallow_once
+    profiler = SerialProfiler(settings(wire.path))
+    outcomes = list(profiler.profile([small(), keyword_spotter()], Plan(timeout_s=4.0)))
+    profiler.close()
+    wire.close()
+    assert swallowed
+    assert [outcome.failure for outcome in outcomes] == [None, None]
+
+
+def test_two_programs_cannot_share_a_board(board: EmulatedPort) -> None:
+    first, second = Link(board.address), Link(board.address)
+    first.open()
+    with pytest.raises(PortGoneError, match="exclusively lock"):
+        second.open()
+    first.close()
+    second.open()
+    second.close()
+
+
 def test_replugging_under_another_name_loses_nothing(tmp_path: Path, board: EmulatedPort) -> None:
     name = tmp_path / "by-id"
     wires = [Between(board.address)]
@@ -117,7 +151,7 @@ def test_replugging_under_another_name_loses_nothing(tmp_path: Path, board: Emul
     thread = threading.Thread(target=replug)
     thread.start()
     (during,) = profiler.profile([keyword_spotter()], PLAN)
-    thread.join()
+    thread.join(20.0)
     (after,) = profiler.profile([small()], PLAN)
     profiler.close()
     wires[1].close()
@@ -188,6 +222,31 @@ def test_firmware_without_the_extension_measures_what_it_holds(tmp_path: Path) -
         profiler.close()
     assert value(held, Metric.LATENCY_MS) > 0
     assert "cannot take models" in str(other.measurements[0].unavailable)
+
+
+def test_reference_firmware_gets_inputs_in_its_own_encoding(tmp_path: Path) -> None:
+    """The anomaly detector's firmware takes 640 float32 values and quantizes them itself."""
+    b = Builder(dtype="int8", seed=4)
+    b.output(b.fully_connected(b.input((1, 640)), 8))
+    held = model(b.finish())
+    path = tmp_path / "ad01.tflite"
+    path.write_bytes(held.data)
+    with start_tflm(extension=False, model=path, model_name="ad01") as port:
+        wire = Between(port.address)
+        loads: list[bytes] = []
+
+        def watch(data: bytes) -> bytes:
+            loads.extend(re.findall(rb"db load \d+", data))
+            return data
+
+        wire.to_board = watch
+        wire.start()
+        profiler = SerialProfiler(settings(wire.path, inputs=1, holds_model_id=held.graph.model_id))
+        (outcome,) = profiler.profile([held], PLAN)
+        profiler.close()
+        wire.close()
+    assert outcome.failure is None
+    assert loads == [b"db load 2560"]
 
 
 def test_short_windows_on_real_boards_are_noted(tmp_path: Path) -> None:

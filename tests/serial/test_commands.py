@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -42,16 +43,24 @@ def test_emulate_prints_an_address_that_answers() -> None:
         env={**os.environ},
         preexec_fn=heed_interrupts,
     )
+    # Whatever goes wrong below, the line that is waited for ends with the process.
+    watchdog = threading.Timer(60.0, process.kill)
+    watchdog.start()
     assert process.stdout is not None
-    found = re.match(r"serial:(/dev/\S+)", process.stdout.readline())
-    assert found is not None
-    link = Link(found[1])
-    link.open()
-    assert link.command("name").find("perfsage-tflm")
-    link.close()
-    process.send_signal(signal.SIGINT)
-    process.wait(10)
-    process.stdout.close()
+    try:
+        found = re.match(r"serial:(/dev/\S+)", process.stdout.readline())
+        assert found is not None
+        link = Link(found[1])
+        link.open()
+        assert link.command("name").find("perfsage-tflm")
+        link.close()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
 
 
 def test_mlperf_tiny(tmp_path: Path, board: EmulatedPort) -> None:

@@ -13,6 +13,7 @@ pytest.importorskip("ppk2lab")
 from ppk2lab.testing.profiles import ArrayProfile
 from ppk2lab.transport.mock import SimulatedPPK2
 
+from perfsage.errors import TransientDeviceError
 from profilers.power.energy import integrate
 from profilers.power.monitor import Flag, PowerMonitor, Window
 from profilers.power.ppk2 import RATE_HZ, Ppk2
@@ -35,7 +36,8 @@ class Kit(PtyPeer):
         profile = ArrayProfile(currents, logic)
         self.kit = SimulatedPPK2(profile=profile, rate_limit_hz=RATE_HZ, gaps=gaps)
         self.lock = threading.Lock()
-        threading.Thread(target=self._stream, daemon=True).start()
+        self.stalled = threading.Event()
+        self.run(self._stream)
 
     def heard(self, data: bytes) -> None:
         with self.lock:
@@ -45,10 +47,8 @@ class Kit(PtyPeer):
         while self._open:
             with self.lock:
                 data = self.kit.read(16384, 0.001)
-            try:
+            if not self.stalled.is_set():
                 self.write(data)
-            except OSError:
-                return
             time.sleep(0.002)
 
 
@@ -85,3 +85,18 @@ def test_lost_samples_are_flagged() -> None:
     monitor.close()
     peer.close()
     assert Flag.DROPPED_SAMPLES in trace.flags
+
+
+def test_a_stalled_stream_is_named_and_the_next_one_measures(kit: Kit) -> None:
+    monitor = Ppk2(kit.path, voltage_v=VOLTAGE_V, digital=2, boot_s=0.0, stall_s=0.5)
+    monitor.start()
+    time.sleep(0.2)
+    kit.stalled.set()
+    time.sleep(1.0)
+    with pytest.raises(TransientDeviceError, match="stopped streaming"):
+        monitor.stop()
+    kit.stalled.clear()
+    monitor.start()
+    time.sleep(0.3)
+    assert len(monitor.stop().timestamps_s) > 1000
+    monitor.close()

@@ -8,44 +8,63 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataset.builder import Builder
-from perfsage.errors import StableDeviceError
+from perfsage.errors import StableDeviceError, TransientDeviceError
 from perfsage.measurement import Mode
 from perfsage.metrics import Metric
 from profilers.profiler import Model, Plan
 from profilers.serial import BoardSettings
 from profilers.serial.board import SerialProfiler
 from profilers.serial.boards import BOARDS
-from profilers.serial.build import FIRMWARE, build_firmware, missing_tools
+from profilers.serial.build import FIRMWARE, build_firmware
 from profilers.serial.dut import Dut
 from profilers.serial.emulate import EmulatedPort, start_qemu
 from profilers.serial.errors import BoardCannotRunError
 from profilers.serial.extension import Extension, TickUnit
 from profilers.serial.inputs import random_input
 from profilers.serial.link import Link
+from profilers.serial.toolchain import build_lock, missing_tools
 from profilers.testing import ProfilerConformance
 from tests.profilers.networks import REAL, keyword_spotter, model, small
 
 BOARD = "mps2-an386"
+ROOT = Path(__file__).resolve().parents[2]
+# apt-get "downloads" a file, dpkg unpacks a tree without headers, the last call of g++ links.
+TOOL_OUTPUT = {
+    "apt-get": "touch kernels.deb",
+    "dpkg": "mkdir -p root/usr/include/tensorflow/lite",
+    "arm-none-eabi-g++": "touch firmware.elf",
+}
 SLOW_BOARDS = sorted(set(BOARDS) - {BOARD})
 REAL_NETWORKS = ("mlcommons_tiny__kws_ref_model", "SiliconLabs_mltk__fingerprint_signature_generator__9f2874")
 
 
+# One worker runs these tests, so that a board is built, or found not to be buildable, once a session.
+pytestmark = pytest.mark.xdist_group("qemu")
+
+
 def firmware(board: str) -> Path:
+    found = firmware_or_reason(board)
+    return found if isinstance(found, Path) else pytest.skip(found)
+
+
+@cache
+def firmware_or_reason(board: str) -> Path | str:
     if missing := missing_tools():
-        pytest.skip(f"not installed: {', '.join(missing)}")
+        return f"not installed: {', '.join(missing)}"
     try:
         return build_firmware(board)
     except StableDeviceError as error:
         if "apt-get failed" in str(error):
-            pytest.skip(f"the kernels' headers cannot be fetched: {error}")
+            return f"the kernels' headers cannot be fetched: {error}"
         raise
 
 
@@ -112,14 +131,35 @@ def assert_exact(board: Extension, tested: Model, inputs: int = 1) -> None:
         assert board.output(0) == litert(tested.data, values)
 
 
-def test_up_in_a_second_once_built() -> None:
-    firmware(BOARD)
-    begin_s = time.monotonic()
-    with start_qemu(BOARD) as port:
-        extension = opened(port)
-        assert extension.info.board == BOARD
-        assert time.monotonic() - begin_s < 5.0  # 0.1 s on an idle machine
-        extension.dut.channel.close()
+def test_once_built_nothing_is_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = firmware(BOARD)
+    monkeypatch.setattr("profilers.serial.build.run_tool", None)
+    assert build_firmware(BOARD) == built
+
+
+def test_the_build_lock_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFSAGE_CACHE", str(tmp_path))
+    with build_lock(), pytest.raises(TransientDeviceError, match="another process"), build_lock(0.2):
+        pass
+    with build_lock(0.2):
+        pass
+
+
+def test_of_processes_that_ask_at_once_one_builds(tmp_path: Path) -> None:
+    """The tools are stand-ins that count: what is tested is who calls them, not what they make."""
+    for name in ("apt-get", "dpkg", "arm-none-eabi-gcc", "arm-none-eabi-g++"):
+        tool = tmp_path / "bin" / name
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/calls\n{TOOL_OUTPUT.get(name, '')}")
+        tool.chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PERFSAGE_CACHE": str(tmp_path / "cache")}
+    words = [sys.executable, "-m", "profilers.serial.build", BOARD]
+    started = [subprocess.Popen(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(3)]
+    said = {process.communicate(timeout=60)[0] for process in started}
+    assert len(said) == 1 and BOARD.encode() in said.pop()
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls.count("apt-get") == 2 and calls.count("arm-none-eabi-g++") == 2
 
 
 def test_what_the_board_says(board: Extension) -> None:
@@ -267,11 +307,13 @@ def test_codec_on_this_machine(tmp_path: Path) -> None:
         "-o",
         "codec",
     ]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
     import hashlib
     import zlib
 
     for size in (0, 1, 55, 56, 63, 64, 65, 119, 120, 1000):
         data = os.urandom(size)
-        said = subprocess.run([tmp_path / "codec"], input=data, capture_output=True, check=True).stdout
+        said = subprocess.run(
+            [tmp_path / "codec"], input=data, capture_output=True, check=True, timeout=60
+        ).stdout
         assert said.decode() == f"{hashlib.sha256(data).hexdigest()} {zlib.crc32(data):08x}"

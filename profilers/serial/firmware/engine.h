@@ -34,7 +34,7 @@ const char *engine_name(void);
 /* Names of the operators that the engine has, one an index; NULL past the last. */
 const char *engine_operator(uint32_t index);
 
-/* `model` must stay where it is. Returns 0, or fills `error`. */
+/* `model` must stay where it is; a null one forgets what is loaded. Returns 0, or fills `error`. */
 int engine_build(const uint8_t *model, uint32_t bytes, struct engine_error *error);
 int engine_loaded(void);
 int engine_invoke(engine_hook hook);

@@ -54,6 +54,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _serve(master: int, settings: BoardSettings, model: Path | None, edges: Path | None) -> None:
+    # The supervisor ends politely; a board in the middle of an inference must end at once.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     pipe = os.open(edges, os.O_RDWR | os.O_NONBLOCK) if edges else None
     engine = TflmEngine(settings.arena_bytes)
     if model is not None:
