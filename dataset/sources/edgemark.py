@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset.records import Network
+from dataset.sources.edgemark_workbook import WORKBOOK, read_runs
 from dataset.sources.networks import Row, file_network, named_network
 from dataset.sources.source import Found, Options, Source, imported, number, slug
 from dataset.sources.tables import numbers, read_table
@@ -22,31 +23,41 @@ _BOARDS = {"Renesas": "RX65N", "CCRX": "RX65N", "STM": "STM32L4R5 (Cortex-M4)"}
 
 
 class EdgeMark:
-    """Reads the set's results as a table."""
+    """Reads the set's own workbook of results, or a table made of it."""
 
     source = Source(
         name="edgemark",
         title="EdgeMark",
         url="https://github.com/Black3rror/EdgeMark",
         licence="MIT",
-        files=("a .csv with the columns " + ", ".join(_COLUMNS),),
+        files=(WORKBOOK,),
         note="The models are not part of the set: give the .tflite files that you have with "
         "--model MODEL/VARIANT=FILE; the others are stored by name, without a graph.",
     )
 
     def read(self, path: Path, options: Options) -> Found:
-        """Return one network a model and variant."""
-        frame = read_table(path, _COLUMNS)
-        latencies = numbers(frame, "latency_ms_mean", path)
-        rows = frame.to_dict("records")
-        for number_, (row, latency) in enumerate(zip(rows, latencies, strict=True), 1):
-            number(latency, f"row {number_}: latency_ms_mean", path)
-            number(row["flash_kb"], f"row {number_}: flash_kb", path)
-        devices = {str(setup): _device(str(setup)) for setup in frame["setup"].unique()}
+        """Return one network a model and variant, of a checkout, its workbook, or a table."""
+        left_out: Counter[str] = Counter()
+        own = path.is_dir() or path.suffix == ".xlsx"
+        rows = read_runs(path, left_out) if own else _table(path)
+        for place, row in enumerate(rows, 1):
+            for column in ("latency_ms_mean", "flash_kb", "runs"):
+                number(row[column], f"run {place}: {column}", path)
+        devices = {setup: _device(setup) for setup in dict.fromkeys(str(row["setup"]) for row in rows)}
         groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in rows:
             groups[f"{row['model']}/{row['variant']}"].append(row)
-        return Found(tuple(devices.values()), len(groups), _rows(groups, devices, options))
+        return Found(tuple(devices.values()), len(groups), _rows(groups, devices, options), left_out)
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    frame = read_table(path, _COLUMNS).astype({"setup": str})
+    for column in ("flash_kb", "ram_kb", "runs", "latency_ms_mean"):
+        numbers(frame, column, path)
+    return [
+        {str(key): None if value != value else value for key, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
 
 
 def _device(setup: str) -> Device:
@@ -93,14 +104,15 @@ def _measurements(
     conditions: dict[str, str | int | float | bool] = {
         "runs": int(row["runs"]),
         "variant": str(row["variant"]),
-        "noise": round(float(row["latency_ms_std"]) / latency_ms, 6),
     }
+    if isinstance(row["latency_ms_std"], int | float):
+        conditions["noise"] = round(row["latency_ms_std"] / latency_ms, 6)
     if repeat > 1:
         conditions["repeat"] = repeat
     yield imported(network, device, Metric.LATENCY_MS, latency_ms, conditions)
     flash_bytes = float(round(row["flash_kb"] * _BYTES_A_KB))
     yield imported(network, device, Metric.STORAGE_BYTES, flash_bytes, conditions)
-    ram_bytes = float(round(row["ram_kb"] * _BYTES_A_KB)) if row["ram_kb"] == row["ram_kb"] else None
+    ram_bytes = None if row["ram_kb"] is None else float(round(row["ram_kb"] * _BYTES_A_KB))
     yield imported(network, device, Metric.PEAK_MEMORY_BYTES, ram_bytes, conditions)
 
 
