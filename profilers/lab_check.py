@@ -18,7 +18,13 @@ from profilers.adb.properties import Properties, read_properties
 from profilers.adb.runner import install
 from profilers.adb.transport import Adb
 from profilers.lab import Lab, Phone
-from profilers.lab_check_power import check_monitor, check_source, check_switch, list_sources
+from profilers.lab_check_power import (
+    check_monitor,
+    check_source,
+    check_switch,
+    give_power,
+    list_sources,
+)
 from profilers.lab_findings import Finding, failed, tried
 
 
@@ -39,6 +45,7 @@ def check_phone(name: str, phone: Phone) -> Iterator[Finding]:
     settings = phone.settings
     adb = Adb(settings.address, key_path=settings.key_path, patience_s=min(5.0, settings.patience_s))
     try:
+        give_power(phone)
         with phone_lock(adb.address):
             properties = read_properties(adb)
             yield Finding(name, "connection", "ok", _identity(properties))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 
 from perfsage.errors import PerfsageError
 from profilers.adb.conditions import read_state
@@ -12,6 +13,7 @@ from profilers.adb.jobs import Jobs
 from profilers.adb.transport import Adb
 from profilers.lab import Phone
 from profilers.lab_findings import Finding, failed, tried
+from profilers.lab_tcpip import over_network
 from profilers.power.battery import find_gauges
 from profilers.power.energy import REFRESHES_PER_WINDOW, REFUSING
 from profilers.power.instruments import open_instrument
@@ -61,26 +63,39 @@ def check_source(name: str, phone: Phone, adb: Adb, jobs: Jobs) -> Finding:
     return Finding(name, source, state, _seen(trace), " ".join(hints))
 
 
+def give_power(phone: Phone) -> None:
+    """Switch the phone's USB port on, where a killed run left it off; `check_switch` tells what fails."""
+    if phone.usb_switch is not None:
+        with suppress(PerfsageError):
+            make_switch(**phone.usb_switch).on()
+
+
 def check_switch(name: str, phone: Phone, adb: Adb) -> Finding:
     """Cut the phone's USB power for a second and ask whether it noticed: some hubs only pretend."""
-    assert phone.usb_switch is not None
-    if adb.address.host is None:
-        hint = f"Hand ADB over to the network first: perfsage lab tcpip {name}."
+    port = phone.settings.tcpip_port
+    if adb.address.host is None and port is None:
+        hint = "Set tcpip_port in lab.toml: ADB is handed over to Wi-Fi then."
         return Finding(name, "usb switch", "warning", "not tried: ADB itself needs this cable", hint)
     try:
-        switch = make_switch(**phone.usb_switch)
-        switch.off()
-        try:
-            time.sleep(1.0)
-            powered = read_state(adb).powered
-        finally:
-            switch.on()
+        with over_network(adb, port) if port else nullcontext():
+            powered = _powered_without(phone, adb)
     except PerfsageError as error:
         return failed(name, "usb switch", error)
     if powered is False:
         return Finding(name, "usb switch", "ok", "the phone noticed")
     hint = "Check the port's number; some hubs only pretend to cut the power."
     return Finding(name, "usb switch", "warning", "switched, but the phone still reports a charger", hint)
+
+
+def _powered_without(phone: Phone, adb: Adb) -> bool | None:
+    assert phone.usb_switch is not None
+    switch = make_switch(**phone.usb_switch)
+    switch.off()
+    try:
+        time.sleep(1.0)
+        return read_state(adb).powered
+    finally:
+        switch.on()
 
 
 def _seen(trace: PowerTrace) -> str:

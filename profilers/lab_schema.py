@@ -134,6 +134,7 @@ class DeviceEntry(_Strict):
     idle_between_visits_s: float = Field(default=1.0, ge=0.0, le=3600.0)
     patience_s: float = Field(default=30.0, ge=1.0, le=3600.0)
     absence_s: float = Field(default=900.0, ge=1.0, le=86400.0)
+    tcpip_port: int | None = Field(default=None, ge=1, le=65535)
     attempts: int = Field(default=3, ge=1, le=10)
 
     @field_validator("address")
@@ -159,6 +160,7 @@ class DeviceEntry(_Strict):
             idle_between_visits_s=self.idle_between_visits_s,
             patience_s=self.patience_s,
             absence_s=self.absence_s,
+            tcpip_port=self.tcpip_port,
             attempts=self.attempts,
         )
         return Phone(

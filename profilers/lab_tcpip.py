@@ -5,13 +5,28 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from perfsage.errors import StableDeviceError, TransientDeviceError
+from perfsage.errors import DeviceError, StableDeviceError, TransientDeviceError
 from profilers.adb.address import Address
 from profilers.adb.transport import Adb
 
 _ADDRESS = re.compile(r"src (\d+\.\d+\.\d+\.\d+)")
 TAKEOVER_S = 15.0
+
+
+@contextmanager
+def over_network(adb: Adb, port: int) -> Iterator[None]:
+    """Reach the phone over its network within this block, and let it listen at its cable alone afterwards."""
+    cable = adb.address
+    adb.move_to(hand_over(adb, port=port))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(DeviceError):
+            adb.service("usb:")
+        adb.move_to(cable)
 
 
 def hand_over(adb: Adb, *, port: int = 5555) -> Address:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from perfsage.errors import InvalidInputError, StableDeviceError
+from perfsage.errors import InvalidInputError, PerfsageError, StableDeviceError
 from profilers.adb.clock import read_clock
 from profilers.adb.conditions import read_state
 from profilers.adb.runner import command, for_energy
@@ -64,6 +64,12 @@ class EnergyRun:
             monitor.close()
         if self._switch is not None and self._is_cut:
             self._switch.on()
+
+    def give_power(self) -> None:
+        """Switch the phone's USB port on: a host that was killed may have left it without power."""
+        if self._switch is not None:
+            with suppress(PerfsageError):  # a switch that fails costs the energy later, and says so there
+                self._switch.on()
 
     def measure(self, model: str, plan: Plan) -> EnergyResult:
         """Return the energy of the model at the path `model` on the phone.
@@ -134,7 +140,7 @@ class EnergyRun:
         if self._session.adb.address.host is None:
             raise StableDeviceError(
                 "the phone is connected over USB, and its USB power is to be cut",
-                hint="Hand ADB over to Wi-Fi first: perfsage lab tcpip NAME.",
+                hint="Set tcpip_port in lab.toml: ADB is handed over to Wi-Fi then.",
             )
         self._is_cut = True
         self._switch.off()

@@ -76,7 +76,7 @@ class AdbProfiler:
         does not cool down, raises TransientDeviceError; one that can never work StableDeviceError.
         """
         if not self._session.is_open:
-            self._session.open()
+            self._open()
         for index, model in enumerate(models):
             if index:
                 time.sleep(self.settings.idle_between_models_s)
@@ -103,13 +103,18 @@ class AdbProfiler:
                 self._reopen()
         raise AssertionError("a profiler needs at least one attempt")
 
+    def _open(self) -> None:
+        if self._energy is not None:
+            self._energy.give_power()
+        self._session.open()
+
     def _reopen(self) -> None:
         """Take the phone anew when it is back: its settings and its temporary files may be gone."""
         self._session.close()
         deadline = time.monotonic() + self.settings.absence_s
         while True:
             try:
-                return self._session.open()
+                return self._open()
             except TransientDeviceError:
                 if time.monotonic() > deadline:
                     raise

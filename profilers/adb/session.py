@@ -14,6 +14,7 @@ from profilers.adb.properties import Properties, read_properties
 from profilers.adb.runner import Installed, install
 from profilers.adb.settings import PhoneSettings
 from profilers.adb.transport import Adb, StorageFullError
+from profilers.lab_tcpip import over_network
 from profilers.profiler import Model
 
 MODELS = f"{ROOT}/models"
@@ -38,6 +39,8 @@ class Session:
         with ExitStack() as stack:
             stack.enter_context(phone_lock(Address.parse(self.settings.address)))
             stack.callback(self.adb.close)
+            if self.settings.tcpip_port is not None:
+                stack.enter_context(over_network(self.adb, self.settings.tcpip_port))
             self.left_over = self.jobs.clean()
             control = Control(self.adb, self.jobs, self.settings.controls)
             stack.callback(control.restore)

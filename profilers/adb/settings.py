@@ -64,4 +64,7 @@ class PhoneSettings:
     """How long a phone that does not answer is waited for between commands."""
     absence_s: float = 900.0
     """How long it may be away while a model runs on it, such as behind a USB port without power."""
+    tcpip_port: int | None = None
+    """For a phone at a cable: ADB moves to this port of its network when it is taken, so that the cable's
+    power can be cut, and back when it is let go."""
     attempts: int = 3

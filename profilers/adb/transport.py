@@ -130,6 +130,12 @@ class Adb:
         with self._lock:
             return self._wire.service(name)
 
+    def move_to(self, address: Address) -> None:
+        """Reach the same phone at another address from now on."""
+        with self._lock:
+            self._wire.close()
+            self.address, self._wire = address, Wire(address, self.key_path)
+
     def close(self) -> None:
         """Close the connection; the next command opens it again."""
         with self._lock:

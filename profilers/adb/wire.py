@@ -17,6 +17,8 @@ from profilers.adb.keys import default_key_path, load_signer
 
 CONNECT_TIMEOUT_S = 5.0
 AUTH_TIMEOUT_S = 10.0
+SERVICE_TIMEOUT_S = 2.0
+"""A service such as `tcpip:` answers at once, or restarts adbd and never does."""
 STDOUT, STDERR, EXIT = 1, 2, 3
 
 
@@ -60,8 +62,8 @@ class Wire:
             stream = self._connected()._streaming_service(
                 kind.encode(),
                 argument.encode(),
-                transport_timeout_s=CONNECT_TIMEOUT_S,
-                read_timeout_s=CONNECT_TIMEOUT_S,
+                transport_timeout_s=SERVICE_TIMEOUT_S,
+                read_timeout_s=SERVICE_TIMEOUT_S,
                 decode=False,
             )
             said = b"".join(itertools.islice(stream, 16))

@@ -178,6 +178,38 @@ def test_a_plugged_in_phone_is_refused(battery: Phone, measure: Measure) -> None
         assert refusal(measure(battery, "battery", window_s=1.0)).startswith("plugged_in")
 
 
+class PlayedSwitch:
+    """A USB port whose power the phone notices: no switchable hub is at hand."""
+
+    def __init__(self, phone: Phone) -> None:
+        self.phone, self.log = phone, ""
+
+    def on(self) -> None:
+        self._set("1")
+
+    def off(self) -> None:
+        self._set("0")
+
+    def _set(self, state: str) -> None:
+        self.log += state
+        self.phone.write("sys/class/power_supply/usb/online", state + "\n")
+
+
+def test_a_phone_at_a_charger_is_measured_without_it(battery: Phone, key_path: Path) -> None:
+    """Its port is switched on at first, for a killed host may have left it off, and at last."""
+    switch = PlayedSwitch(battery)
+    settings = quick_settings(
+        battery, key_path, energy=EnergySettings(window_s=1.0, idle_s=0.6, settle_s=0.2)
+    )
+    profiler = AdbProfiler(settings, monitor="battery", switch=switch, monitor_options={"interval_s": 0.02})
+    with Player(battery, play_battery):
+        (outcome,) = profiler.profile([small()], ONCE)
+    profiler.close()
+    energies = [m for m in outcome.measurements if m.metric is Metric.ENERGY_MJ]
+    assert switch.log == "101"
+    assert all("plugged_in" not in (m.unavailable or "") for m in energies)
+
+
 def test_an_idle_phone_that_draws_ten_watts_is_refused(battery: Phone, key_path: Path) -> None:
     """Without a band in the inventory, what no idle phone draws is refused all the same."""
     settings = quick_settings(

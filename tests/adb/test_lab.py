@@ -5,19 +5,23 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from perfsage.errors import InvalidInputError, StableDeviceError, UnknownNameError
 from perfsage.metrics import Metric
-from profilers.adb.profiler import describe_adb
+from profilers.adb.profiler import AdbProfiler, describe_adb
 from profilers.adb.transport import Adb
 from profilers.lab import Lab, find_lab, lab_path, read_lab
 from profilers.lab_check import check_lab
 from profilers.lab_tcpip import hand_over
 from profilers.power.energy import IdleBand
+from profilers.profiler import Plan
+from tests.adb.conftest import quick_settings
 from tests.adb.phones import Phone
+from tests.profilers.networks import small
 
 FULL = """
 [devices.pixel6]
@@ -224,3 +228,19 @@ def test_adb_is_handed_over_to_the_network(phone: Phone, adb: Adb) -> None:
         hand_over(adb, port=phone.port)
     phone.play("ip", 'echo "1.1.1.1 dev wlan0 src 127.0.0.1 uid 0"\n')
     assert str(hand_over(adb, port=phone.port)) == phone.address
+
+
+def test_a_phone_at_a_cable_is_measured_over_its_network(phone: Phone, key_path: Path) -> None:
+    """`localhost` stands for the cable, and 127.0.0.1 for the phone's Wi-Fi."""
+    phone.play("ip", 'echo "1.1.1.1 dev wlan0 src 127.0.0.1 uid 0"\n')
+    cable = f"localhost:{phone.port}"
+    settings = replace(quick_settings(phone, key_path), address=cable, tcpip_port=phone.port)
+    profiler = AdbProfiler(settings)
+    first, again = profiler.profile([small(seed=1), small(seed=2)], Plan(visits=1))
+    assert (first.failure, again.failure) == (None, None)
+    assert str(profiler._session.adb.address) == phone.address
+    phone.restart()  # and forgets that it was handed over
+    (restarted,) = profiler.profile([small()], Plan(visits=1))
+    assert restarted.failure is None
+    profiler.close()
+    assert str(profiler._session.adb.address) == cable
