@@ -33,7 +33,8 @@ def compare(
 ) -> None:
     """Say what changed between two runs of a study, and whether it is more than noise.
 
-    A measurement has changed when it moved by more than twice what its own repetitions vary.
+    A measurement has changed when it moved by more than twice what its own repetitions vary. What moved
+    with all latencies of its device, by up to 10 %, is drift: of the machine, not of the network.
     """
     from api.study.compare import compare_studies
     from api.study.rows import read_rows
@@ -58,6 +59,8 @@ def _show(found: Comparison) -> None:
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in found.verdicts.items())
     console.print(f"{len(found.changes):,} values in both: {counts or 'none'}")
     console.print(f"Only in A: {len(found.gone):,}. Only in B: {len(found.new):,}.")
+    for device, drift in found.drifts.items():
+        console.print(f"All measured latencies on {device} moved by {drift:+.1f} % in the median.")
     changed = [change for change in found.changes if change.verdict in ("better", "worse")]
     if not changed:
         return

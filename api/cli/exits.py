@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.console import JsonOption, print_json, stdout
+from api.cli.console import JsonOption, print_json, printable, stdout
 from api.cli.help import examples
 
 if TYPE_CHECKING:
+    from perfsage.graph import Graph
     from perfsage.planning import ExitPlan
 
 EXAMPLES = examples(
@@ -49,22 +50,27 @@ def exits(
     if json:
         print_json(plan.to_dict())
     else:
-        _show(plan)
+        _show(plan, graph)
 
 
-def _show(plan: ExitPlan) -> None:
+def _show(plan: ExitPlan, graph: Graph) -> None:
     from rich.table import Table
 
     from api.cli.figures import count_figure
 
-    table = Table("after", "image", "MACs", "latency", "saved", "energy", "head MACs", "head parameters")
+    operators = graph.subgraphs[0].operators
+    table = Table(
+        "after", "operator", "image", "MACs", "latency", "saved", "energy", "head MACs",
+        "head parameters",
+    )  # fmt: skip
     for candidate in plan.exits:
+        operator = printable(operators[candidate.after - 1].type)
         shape = "x".join(map(str, candidate.shape))
         energy = "" if candidate.energy_mj is None else f"{candidate.energy_mj:.4g} mJ"
         table.add_row(
-            str(candidate.after), shape, f"{candidate.macs_share:.0%}", f"{candidate.latency_ms:.4g} ms",
-            f"{candidate.saved:.0%}", energy, count_figure(candidate.head_macs),
-            count_figure(candidate.head_parameters),
+            str(candidate.after), operator, shape, f"{candidate.macs_share:.0%}",
+            f"{candidate.latency_ms:.4g} ms", f"{candidate.saved:.0%}", energy,
+            count_figure(candidate.head_macs), count_figure(candidate.head_parameters),
         )  # fmt: skip
     console = stdout()
     console.print(table)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.console import JsonOption, print_json, stdout
+from api.cli.console import JsonOption, print_json, printable, stdout
 from api.cli.help import examples
 
 if TYPE_CHECKING:
+    from perfsage.graph import Graph
     from perfsage.planning import Split, SplitPlan
 
 EXAMPLES = examples(
-    "perfsage split model.tflite --device ethos-u55-128 --server host-cpu --bandwidth 20 --latency 5",
-    "perfsage split model.tflite -d ethos-u55-128 -s host-cpu -b 20 --bits 8 --json",
+    "perfsage split model.tflite --device ethos-u55-128 --server ethos-u85-2048 --bandwidth 200 --latency 1",
+    "perfsage split model.tflite -d ethos-u55-128 -s ethos-u85-2048 -b 200 --bits 8 --json",
 )
 _MOST_SHOWN = 12
 
@@ -65,19 +66,24 @@ def split(
     if json:
         print_json(plan.to_dict())
     else:
-        _show(plan)
+        _show(plan, graph)
 
 
-def _show(plan: SplitPlan) -> None:
+def _show(plan: SplitPlan, graph: Graph) -> None:
     from rich.table import Table
 
-    table = Table("cut after", "sent", "device", "link", "server", "latency", "device's energy", "")
+    operators = graph.subgraphs[0].operators
+    table = Table(
+        "cut after", "operator", "sent", "device", "link", "server", "latency", "device's energy", ""
+    )
     best = sorted(plan.splits, key=lambda s: s.latency_ms)[:_MOST_SHOWN]
     ends = {"server alone": plan.splits[0], "device alone": plan.splits[-1]}
     for candidate in sorted({*best, plan.best, *ends.values()}, key=lambda s: s.cut.after):
         notes = [name for name, end in ends.items() if end is candidate]
         notes += [f"least {plan.objective}"] if candidate is plan.best else []
-        table.add_row(*_row(candidate), ", ".join(notes))
+        after = candidate.cut.after
+        name = printable(operators[after - 1].type) if after else ""
+        table.add_row(str(after), name, *_row(candidate), ", ".join(notes))
     console = stdout()
     console.print(table)
     console.print(f"The {_MOST_SHOWN} fastest of {len(plan.splits)} cuts, and the two ends; all predicted.")
@@ -90,4 +96,4 @@ def _row(split: Split) -> tuple[str, ...]:
 
     times = (split.device_ms, split.transfer_ms, split.server_ms, split.latency_ms)
     energy = "" if split.energy_mj is None else f"{split.energy_mj:.4g} mJ"
-    return (str(split.cut.after), bytes_figure(split.sent_bytes), *(f"{ms:.4g} ms" for ms in times), energy)
+    return (bytes_figure(split.sent_bytes), *(f"{ms:.4g} ms" for ms in times), energy)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from api.study.rows import Row, StudyRows
@@ -20,13 +21,21 @@ _HEAP_NOISE = 0.005
 """Heap peaks of a whole process differ by fractions of a percent from run to run."""
 
 
+_MOST_DRIFT = 0.1
+"""Clocks, heat and neighbours move a machine by several per cent; a device that moved more has changed."""
+_LEAST_DRIFTING = 5
+"""Latencies that a device needs for the median of their changes to be its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value in both runs; `verdict` is better, worse, same or noise."""
+    """One value in both runs; `verdict` is better, worse, drift, same or noise."""
 
     before: Row
     after: Row
     noise_percent: float
+    drift_percent: float = 0.0
+    """What all latencies of the device moved by together."""
 
     @property
     def change_percent(self) -> float:
@@ -42,6 +51,9 @@ class Change:
             return "same"
         if abs(change) <= NOISE_FACTOR * self.noise_percent:
             return "noise"
+        own = 100.0 * ((1 + change / 100) / (1 + self.drift_percent / 100) - 1)
+        if abs(own) <= NOISE_FACTOR * self.noise_percent:
+            return "drift"
         return "better" if change < 0 else "worse"
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,17 +66,22 @@ class Change:
             "mode": self.after.mode.value,
             "change_percent": self.change_percent,
             "noise_percent": self.noise_percent,
+            "drift_percent": self.drift_percent,
             "verdict": self.verdict,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs side by side; `gone` and `new` are values that only one of them has."""
+    """Two runs side by side; `gone` and `new` are values that only one of them has.
+
+    `drifts` says by how many per cent the latencies of a device moved together.
+    """
 
     changes: tuple[Change, ...]
     gone: tuple[Row, ...]
     new: tuple[Row, ...]
+    drifts: Mapping[str, float]
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -76,6 +93,7 @@ class Comparison:
         return {
             "schema_version": SCHEMA_VERSION,
             "verdicts": self.verdicts,
+            "drifts_percent": dict(self.drifts),
             "changes": [change.to_dict() for change in self.changes],
             "gone": [_place(row) for row in self.gone],
             "new": [_place(row) for row in self.new],
@@ -90,9 +108,28 @@ def compare_studies(before: StudyRows, after: StudyRows) -> Comparison:
         for key in old
         if key in new and old[key].value
     ]
-    changes.sort(key=lambda c: (c.verdict in ("noise", "same"), -abs(c.change_percent)))
+    drifts = _drifts(changes)
+    changes = [
+        replace(c, drift_percent=drifts.get(c.after.device, 0.0)) if _is_timed(c) else c for c in changes
+    ]
+    changes.sort(key=lambda c: (c.verdict not in ("better", "worse"), -abs(c.change_percent)))
     gone = tuple(row for key, row in old.items() if key not in new)
-    return Comparison(tuple(changes), gone, tuple(row for key, row in new.items() if key not in old))
+    return Comparison(tuple(changes), gone, tuple(r for key, r in new.items() if key not in old), drifts)
+
+
+def _drifts(changes: Iterable[Change]) -> dict[str, float]:
+    """Return the median change of the measured latencies of each device, where it may be the machine's."""
+    moved: dict[str, list[float]] = defaultdict(list)
+    for change in changes:
+        if _is_timed(change):
+            moved[change.after.device].append(change.change_percent)
+    medians = {device: median(found) for device, found in moved.items() if len(found) >= _LEAST_DRIFTING}
+    return {device: drift for device, drift in medians.items() if abs(drift) <= 100 * _MOST_DRIFT}
+
+
+def _is_timed(change: Change) -> bool:
+    row = change.after
+    return row.metric is Metric.LATENCY_MS and row.mode is change.before.mode is Mode.MEASURED
 
 
 def _by_key(rows: Iterable[Row]) -> dict[tuple[object, ...], Row]:

@@ -168,3 +168,14 @@ def test_service(predictor: Path, loaded: Predictor, model: Path) -> None:
         assert answer.json() == plan_exits(loaded, str(model), device=NPU, classes=5).to_dict()
         assert post("/v1/exits", device="abacus").status_code == 422
         assert post("/v1/splits", device=NPU, server=NPU, bandwidth_mbit_s=-1).status_code == 422
+
+
+def test_the_example_in_the_documentation_runs(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "studies.md"
+    example = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(model.parent)
+    exec(example.replace("model.tflite", model.name), {})
+    after, latency_ms = capsys.readouterr().out.split()
+    assert int(after) >= 0 and float(latency_ms) > 0

@@ -220,9 +220,16 @@ def test_names_in_a_chart_cover_neither_dots_nor_each_other() -> None:
 
 
 def test_reasons_are_told_once(found: Findings, store: Store) -> None:
-    html = render(found, store)
-    assert html.count("every operator stays on the CPU") <= 1
-    assert "What could not be had" in html
+    study = found.study
+    rows = tuple(
+        replace(row, value=None, unavailable=f"all stays on the CPU: {row.network}")
+        if row.device == NPU
+        else row
+        for row in study.rows
+    )
+    html = render(replace(found, study=replace(study, rows=rows)), store)
+    assert "What could not be had" in html and "What could not be had" not in render(found, store)
+    assert html.count("all stays on the CPU: ") == 1
 
 
 def test_comparing_a_study_with_itself_finds_nothing(spec: Spec, store: Store) -> None:
@@ -250,6 +257,30 @@ def test_comparing_knows_noise(spec: Spec, store: Store) -> None:
     assert verdicts(1.01, "host-cpu").keys() == {"noise"}
     assert verdicts(50.0, "host-cpu").keys() == {"worse"}
     assert verdicts(0.99, NPU).keys() == {"better"}  # a compiler's estimate repeats exactly
+
+
+def test_comparing_tells_a_machine_that_drifts_from_a_network_that_changed(spec: Spec, store: Store) -> None:
+    study = read_rows(spec, store)
+    calm = replace(study, rows=tuple(replace(row, noise=0.005) for row in study.rows))
+
+    def slower(factor: float) -> Counter[tuple[bool, str]]:
+        """Compare with a run where everything measured takes 6 % longer, and one network `factor` times."""
+        rows = tuple(
+            replace(row, value=row.value * (factor if row.network == "mlperf-tiny-vww" else 1.06))
+            if row.value and row.metric is Metric.LATENCY_MS and row.mode is Mode.MEASURED
+            else row
+            for row in calm.rows
+        )
+        found = compare_studies(calm, replace(calm, rows=rows))
+        assert found.drifts == {"host-cpu": pytest.approx(6)}
+        return Counter(
+            (change.after.network == "mlperf-tiny-vww", change.verdict)
+            for change in found.changes
+            if change.after.device == "host-cpu" and change.after.metric is Metric.LATENCY_MS
+        )
+
+    assert slower(1.06).keys() == {(True, "drift"), (False, "drift")}
+    assert slower(1.5).keys() == {(True, "worse"), (False, "drift")}
 
 
 def test_compare_command(folder: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
