@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.console import JsonOption, print_json, stdout
+from api.cli.console import JsonOption, print_json, stderr, stdout
 from api.cli.help import examples
 
 if TYPE_CHECKING:
-    from profilers.serial.mlperf_tiny import Result
+    from profilers.serial.mlperf_results import Result
 
 EXAMPLES = examples(
     "perfsage mlperf-tiny --device serial:nucleo --models networks",
@@ -52,21 +52,37 @@ def mlperf_tiny(
     json: JsonOption = False,
 ) -> None:
     """Run MLPerf Tiny's reference networks on a board and write results in the official layout."""
-    from profilers.serial.mlperf_tiny import RunMode, run_mlperf_tiny
+    from profilers.serial.mlperf_results import RunMode
+    from profilers.serial.mlperf_tiny import run_mlperf_tiny
 
-    results = run_mlperf_tiny(
-        device,
-        results=out,
-        mode=RunMode(mode.value),
-        models=models,
-        dataset=dataset,
-        networks=network or (),
-        window_s=window_s,
-    )
+    results: list[Result] = []
+    try:
+        run_mlperf_tiny(
+            device,
+            results=out,
+            mode=RunMode(mode.value),
+            models=models,
+            dataset=dataset,
+            networks=network or (),
+            window_s=window_s,
+            on_result=lambda result: _done(results, result),
+        )
+    finally:
+        # Networks that were measured are shown, also where another one failed.
+        if results:
+            _show(results, json)
+
+
+def _show(results: list[Result], json: bool) -> None:
     if json:
         print_json({"results": [result.to_dict() for result in results]})
-        return
-    _table(results)
+    else:
+        _table(results)
+
+
+def _done(results: list[Result], result: Result) -> None:
+    results.append(result)
+    stderr().print(f"{result.benchmark}: {result.folder}")
 
 
 def _table(results: list[Result]) -> None:

@@ -8,20 +8,17 @@ all networks one after the other; other firmware runs the one that it holds.
 
 from __future__ import annotations
 
-import json
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from perfsage.errors import InvalidInputError, StableDeviceError
+from perfsage.errors import DeviceError, InvalidInputError, StableDeviceError, TransientDeviceError
 from perfsage.graph import Graph, read_graph
 from profilers.serial.accuracy import Answer, mean_auc, top1
 from profilers.serial.benchmarks import (
@@ -36,69 +33,13 @@ from profilers.serial.benchmarks import (
     tensor_bytes,
 )
 from profilers.serial.extension import TickUnit
+from profilers.serial.mlperf_results import Result, RunMode, write_result
 from profilers.serial.profiler import find_board
 from profilers.serial.session import Session
 from profilers.serial.settings import OFFICIAL_INPUTS, OFFICIAL_ITERATIONS, OFFICIAL_WINDOW_S
-from profilers.serial.windows import EdgeMonitor, Sample, Windows
+from profilers.serial.windows import EdgeMonitor, Windows
 
 WINDOW_TIMEOUT_S = 600.0
-
-
-class RunMode(StrEnum):
-    """What a run is for; each needs its own."""
-
-    PERFORMANCE = "performance"
-    ACCURACY = "accuracy"
-    ENERGY = "energy"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One network's run; `rules_met` is false where a window was shorter than the rules ask."""
-
-    benchmark: str
-    mode: RunMode
-    folder: Path
-    simulated: bool
-    iterations: int
-    samples: tuple[Sample, ...] = ()
-    answers: int = 0
-    top1: float | None = None
-    auc: float | None = None
-
-    @property
-    def rules_met(self) -> bool:
-        """Whether every window was long enough, on a real board."""
-        enough = all(s.window_s >= OFFICIAL_WINDOW_S for s in self.samples)
-        return not self.simulated and enough and self.iterations >= OFFICIAL_ITERATIONS
-
-    @property
-    def inferences_per_s(self) -> float | None:
-        """Median throughput of the windows."""
-        return statistics.median(1 / s.latency_s for s in self.samples) if self.samples else None
-
-    @property
-    def energy_uj(self) -> float | None:
-        """Median energy of an inference."""
-        energies = [s.energy_mj * 1e3 for s in self.samples if s.energy_mj is not None]
-        return statistics.median(energies) if energies else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "benchmark": self.benchmark,
-            "mode": self.mode.value,
-            "folder": str(self.folder),
-            "simulated": self.simulated,
-            "rules_met": self.rules_met,
-            "iterations": self.iterations,
-            "inferences_per_s": self.inferences_per_s,
-            "energy_uj_per_inference": self.energy_uj,
-            "top1": self.top1,
-            "auc": self.auc,
-            "answers": self.answers,
-            "windows": [asdict(sample) for sample in self.samples],
-        }
 
 
 @dataclass(slots=True)
@@ -126,25 +67,41 @@ def run_mlperf_tiny(
 
     `models` is the folder of the four .tflite files, for boards that take uploads. `dataset` holds a folder a
     network (`kws01`, ...); accuracy needs it, other modes take random inputs without it. `networks` chooses
-    among ad, ic, kws and vww. A network that the board cannot run raises at its turn.
+    among ad, ic, kws and vww. After a fault of the line a network is run again; one that fails for good does
+    not keep the others from being run. StableDeviceError at the end names those that failed.
     """
     settings, monitor = find_board(device)
     log = _Log()
     session = Session(replace(settings, window_s=window_s, inputs=OFFICIAL_INPUTS), on_line=log.add)
     runner = _Runner(session, monitor, results, mode, dataset, log)
-    found = []
+    found, failed = [], []
     try:
         session.open()
         _check_mode(session, mode)
-        for benchmark, model in _chosen(session, models, networks):
-            found.append(runner.run(benchmark, model))
+        for benchmark, model in list(_chosen(session, models, networks)):
+            try:
+                found.append(runner.run(benchmark, model))
+            except DeviceError as error:
+                failed.append((benchmark.name, error))
+                continue
             if on_result is not None:
                 on_result(found[-1])
     finally:
         session.close()
         if monitor is not None:
             monitor.close()
+    if failed:
+        raise _failure(device, failed)
     return found
+
+
+def _failure(device: str, failed: Sequence[tuple[str, DeviceError]]) -> DeviceError:
+    if len(failed) == 1:
+        return failed[0][1]
+    reasons = "; ".join(f"{name}: {error.what}" for name, error in failed)
+    return StableDeviceError(
+        f"{len(failed)} networks failed: {reasons}", where=device, hint="Results of the others are written."
+    )
 
 
 def _check_mode(session: Session, mode: RunMode) -> None:
@@ -196,6 +153,16 @@ class _Runner:
     log: _Log
 
     def run(self, benchmark: Benchmark, model: Path | None) -> Result:
+        for attempt in range(self.session.settings.attempts):
+            try:
+                if attempt:
+                    self.session.recover()
+                return self._run_once(benchmark, model)
+            except TransientDeviceError as error:
+                failure = error
+        raise failure
+
+    def _run_once(self, benchmark: Benchmark, model: Path | None) -> Result:
         self.log.lines.clear()
         graph = self._place(model)
         if self.mode is RunMode.ACCURACY:
@@ -283,50 +250,3 @@ class _Runner:
 
     def _system(self) -> str:
         return self.session.extension.info.board if self.session.extension else self.session.identity.vendor
-
-
-def write_result(result: Result, log: Sequence[str]) -> None:
-    """Write results.txt, log.txt and results.json into the result's folder."""
-    result.folder.mkdir(parents=True, exist_ok=True)
-    (result.folder / "results.txt").write_text("\n".join(_summary(result)) + "\n", encoding="utf-8")
-    (result.folder / "log.txt").write_text("\n".join(log) + "\n", encoding="utf-8")
-    document = json.dumps(result.to_dict(), indent=2, allow_nan=False)
-    (result.folder / "results.json").write_text(document + "\n", encoding="utf-8")
-
-
-def _summary(result: Result) -> Iterator[str]:
-    stamp = time.strftime("%m%d.%H%M%S") + " ulp-mlperf: "
-    if result.simulated:
-        yield f"{stamp}SIMULATED: the board is emulated; no result of a submission"
-    if result.mode is RunMode.ACCURACY:
-        if result.top1 is not None:
-            yield f"{stamp}Top 1% = {100 * result.top1:.1f}"
-        yield f"{stamp}AUC = {result.auc:.3f}" if result.auc is not None else f"{stamp}AUC needs two classes"
-        return
-    for number, sample in enumerate(result.samples):
-        yield from _window_lines(number, sample, result)
-    rule = "---------------------------------------------------------"
-    yield stamp + rule
-    if result.mode is RunMode.ENERGY and result.energy_uj is not None:
-        yield f"{stamp}Median energy cost is {result.energy_uj:.4f} uJ/inf."
-    if result.inferences_per_s is not None:
-        yield f"{stamp}Median throughput is {result.inferences_per_s:10.3f} inf./sec."
-    yield stamp + rule
-
-
-def _window_lines(number: int, sample: Sample, result: Result) -> Iterator[str]:
-    if sample.energy_mj is not None:
-        total_uj = sample.energy_mj * 1e3 * result.iterations
-        yield f"Energy data for trial {number}"
-        yield f"  Elapsed time  : {sample.window_s}"
-        yield f"  Inferences    : {result.iterations}"
-        yield f"  Power         : {(sample.average_power_w or 0.0) * 1e3:.4f} mW."
-        yield f"  Total Energy  : {total_uj:.3f} uJ"
-        yield f"  Energy/Inf    : {sample.energy_mj * 1e3:.3f} uJ/inf"
-        return
-    met = sample.window_s >= OFFICIAL_WINDOW_S
-    yield f"Performance results for window {number + 1}"
-    yield f"    # Inferences : {result.iterations}"
-    yield f"    Runtime: {sample.window_s} sec."
-    yield f"    Throughput: {1 / sample.latency_s} inf./sec."
-    yield f"    Runtime requirements have {'' if met else 'NOT '}been met."

@@ -12,7 +12,10 @@ from dataset.builder import Builder
 from perfsage.errors import InvalidInputError, StableDeviceError
 from profilers.serial.accuracy import Answer, mean_auc, top1
 from profilers.serial.emulate import EmulatedPort, start_tflm
-from profilers.serial.mlperf_tiny import RunMode, run_mlperf_tiny
+from profilers.serial.errors import BoardCannotRunError
+from profilers.serial.mlperf_results import Result, RunMode
+from profilers.serial.mlperf_tiny import run_mlperf_tiny
+from tests.serial.peers import Between
 
 
 def keyword_network() -> bytes:
@@ -75,6 +78,42 @@ def test_firmware_runs_the_network_that_it_holds(tmp_path: Path) -> None:
             run_mlperf_tiny(f"serial:{port.address}", results=tmp_path, networks=["ic"])
         with pytest.raises(StableDeviceError, match="performance mode"):
             run_mlperf_tiny(f"serial:{port.address}", results=tmp_path, mode=RunMode.ENERGY)
+
+
+def test_a_network_that_fails_does_not_keep_the_others(tmp_path: Path, models: Path) -> None:
+    b = Builder(dtype="int8", seed=3)
+    b.output(b.softmax(b.fully_connected(b.mean(b.conv(b.input((1, 32, 32, 3)), 64)), 10)))
+    (models / "ic01.tflite").write_bytes(b.finish())
+    found: list[Result] = []
+    with start_tflm(arena_bytes=40_000) as port, pytest.raises(BoardCannotRunError, match="px-arena"):
+        run_mlperf_tiny(
+            f"serial:{port.address}",
+            results=tmp_path / "out",
+            models=models,
+            networks=["ic", "kws"],
+            window_s=0.02,
+            on_result=found.append,
+        )
+    assert [result.benchmark for result in found] == ["kws"]
+
+
+def test_a_fault_of_the_line_costs_a_try(tmp_path: Path, models: Path, board: EmulatedPort) -> None:
+    wire = Between(board.address)
+    spoilt: list[bytes] = []
+
+    def lose_a_timestamp(data: bytes) -> bytes:
+        if not spoilt and b"m-lap-us-" in data:
+            spoilt.append(data)
+            return data.replace(b"m-infer-done", b"m-in")
+        return data
+
+    wire.to_host = lose_a_timestamp
+    wire.start()
+    (result,) = run_mlperf_tiny(
+        f"serial:{wire.path}", results=tmp_path / "out", models=models, networks=["kws"], window_s=0.02
+    )
+    wire.close()
+    assert spoilt and len(result.samples) == 5
 
 
 def test_wrong_requests_are_named(tmp_path: Path, models: Path, board: EmulatedPort) -> None:
