@@ -95,11 +95,13 @@ def _summary(item: Inspection) -> str:
 
 
 def _show_memory(item: Inspection) -> None:
-    from api.cli.memory_picture import text_picture
+    from api.cli.memory_picture import peak_text, text_picture
 
     if item.plan is not None:
         console = stdout()
         console.print(text_picture(item.plan, width=min(console.width, 120)))
+        if len(item.plan.size_bytes):
+            console.print(peak_text(item.plan, item.graph), no_wrap=True, overflow="ellipsis")
 
 
 def _write_svg(inspections: list[Inspection], path: Path) -> None:

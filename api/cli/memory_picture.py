@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PALETTE = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#9c755f")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ROWS = 16
+PEAK_BUFFERS = 12
 PLOT_WIDTH, PLOT_HEIGHT = 960, 420
 LEFT, TOP, BOTTOM = 90, 40, 50
 
@@ -35,6 +36,33 @@ def text_picture(plan: MemoryPlan, *, width: int) -> Text:
             _append_cell(picture, buffer, width=max(1, min(4, (width - 12) // columns)))
         picture.append("\n")
     return picture.append(f"{'':12}operators 0 to {len(plan.steps) - 2} in the file's order")
+
+
+def peak_text(plan: MemoryPlan, graph: Graph) -> Text:
+    """Return what makes the peak: the operator, and the buffers alive there, with the picture's letters."""
+    from rich.text import Text
+
+    live = plan.live_bytes
+    step = int(live.argmax())
+    lines = Text(f"Most is alive {_when(plan, graph)}: {bytes_figure(int(live[step]))}\n")
+    numbered = enumerate(plan.buffers)
+    alive = [(n, buffer) for n, buffer in numbered if buffer.first_step <= step <= buffer.last_step]
+    alive.sort(key=lambda entry: -entry[1].size_bytes)
+    for number, buffer in alive[:PEAK_BUFFERS]:
+        lines.append("  ")
+        _append_cell(lines, number, width=1)
+        lines.append(f" {bytes_figure(buffer.size_bytes):>11}  {_name(graph, buffer)}\n")
+    if len(alive) > PEAK_BUFFERS:
+        lines.append(f"  and {len(alive) - PEAK_BUFFERS} smaller ones\n")
+    return lines
+
+
+def _when(plan: MemoryPlan, graph: Graph) -> str:
+    operator = plan.peak_operator
+    if operator is None:
+        return "before the first operator"
+    kind = graph.subgraphs[operator.subgraph].operators[operator.index].type
+    return f"at operator {operator.subgraph}.{operator.index} {printable(kind)}"
 
 
 def _cells(plan: MemoryPlan, columns: int) -> list[list[int | None]]:

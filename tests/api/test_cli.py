@@ -74,6 +74,7 @@ def test_inspect_shows_a_table_and_the_memory_plan(cli: Cli, models: dict[str, P
     done = cli("inspect", models["int8"], "--memory", "--svg", tmp_path / "plan.svg")
     assert "CONV_2D" in done.out
     assert "in the file's order" in done.out
+    assert "Most is alive at operator 0." in done.out
     picture = ElementTree.parse(tmp_path / "plan.svg").getroot()
     assert "Memory plan of kws_int8.tflite" in (picture.find("{*}title").text or "")  # type: ignore[union-attr]
 
@@ -120,6 +121,7 @@ def test_reorder_writes_a_model_that_needs_no_more(cli: Cli, models: dict[str, P
     output = tmp_path / "reordered.tflite"
     sizes = cli("reorder", models["int8"], "-o", output, "--json").json
     assert sizes["peak_bytes_after"] <= sizes["peak_bytes_before"]
+    assert sizes["outputs_identical"] is True
     [model] = cli("inspect", output, "--json").json["models"]
     assert model["memory_plan"]["peak_bytes"] == sizes["peak_bytes_after"]
 
