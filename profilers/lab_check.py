@@ -102,7 +102,8 @@ def _heat(name: str, phone: Phone, adb: Adb) -> Finding:
     except DeviceError as error:
         return failed(name, "state", error)
     heat = "no thermal status" if state.thermal_status is None else thermal_name(state.thermal_status)
-    words = f"{heat}, {state.charging or 'charging unknown'}, {state.hottest_c or 'no'} degrees"
+    hottest = "temperature unknown" if state.hottest_c is None else f"{state.hottest_c:g} degrees"
+    words = f"{heat}, {state.charging or 'charging unknown'}, {hottest}"
     if not phone.settings.cooling.is_met(state):
         return Finding(name, "state", "warning", f"too hot to measure: {words}", "It will be waited for.")
     if phone.monitor == "battery" and state.powered and phone.usb_switch is None:

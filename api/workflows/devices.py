@@ -1,4 +1,4 @@
-"""Which devices there are: those of the profilers on this machine, and those of a predictor."""
+"""Which devices there are: those of the profilers here, attached ones, and those of a predictor."""
 
 from __future__ import annotations
 
@@ -54,7 +54,18 @@ def _measurable() -> dict[str, Device]:
             found[name] = describe(name)
         except MissingExtraError:
             continue
-    return found
+    return found | _attached()
+
+
+def _attached() -> dict[str, Device]:
+    """Return the devices of the inventory, and phones at USB ports."""
+    from profilers.lab import find_lab
+    from profilers.lab_attached import attached_devices
+
+    try:
+        return {device.name: device for device in attached_devices(find_lab())}
+    except MissingExtraError:
+        return {}
 
 
 def _predictable(predictor: str | None) -> dict[str, Device]:

@@ -6,6 +6,8 @@ until `close`.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 import time
 from typing import Any
@@ -95,16 +97,18 @@ class Monsoon:
         except ImportError:
             raise MissingExtraError("Monsoon", "power") from None
         monitor = HVPM.Monsoon()
+        said = io.StringIO()  # the package prints what is wrong, where a JSON document may be expected
         try:
-            if self._protocol is None:
-                monitor.setup_usb(self._serial)
-            else:
-                monitor.setup_usb(self._serial, self._protocol)
-            monitor.fillStatusPacket()
-            monitor.setVout(self._voltage_v)
+            with contextlib.redirect_stdout(said):
+                if self._protocol is None:
+                    monitor.setup_usb(self._serial)
+                else:
+                    monitor.setup_usb(self._serial, self._protocol)
+                monitor.fillStatusPacket()
+                monitor.setVout(self._voltage_v)
         except Exception as error:  # the package leaves its USB layer's errors as they are
             raise StableDeviceError(
-                f"the Monsoon cannot be reached: {error}",
+                f"the Monsoon cannot be reached: {said.getvalue().strip() or error}",
                 hint="Check its cable, its mains switch and its udev rule.",
             ) from error
         self._monitor = monitor

@@ -15,6 +15,7 @@ from perfsage.metrics import Metric
 from profilers.adb.profiler import AdbProfiler, describe_adb
 from profilers.adb.transport import Adb
 from profilers.lab import Lab, find_lab, lab_path, read_lab
+from profilers.lab_attached import attached_devices
 from profilers.lab_check import check_lab
 from profilers.lab_tcpip import hand_over
 from profilers.power.energy import IdleBand
@@ -244,3 +245,24 @@ def test_a_phone_at_a_cable_is_measured_over_its_network(phone: Phone, key_path:
     assert restarted.failure is None
     profiler.close()
     assert str(profiler._session.adb.address) == cable
+
+
+def test_attached_devices_are_those_of_the_inventory_and_of_usb_ports(write: Write, tmp_path: Path) -> None:
+    """Files as Linux shows USB devices: two phones, one of them in the inventory, and a keyboard."""
+    ports = {"1-1": ("0A1B2C3D", "42"), "1-2": ("R58M", "42"), "1-3": ("KEYS", "01")}
+    for port, (serial, subclass) in ports.items():
+        device, interface = tmp_path / "usb" / port, tmp_path / "usb" / f"{port}:1.0"
+        for folder, files in (
+            (device, {"serial": serial, "manufacturer": "Google", "product": "Pixel 3"}),
+            (
+                interface,
+                {"bInterfaceClass": "ff", "bInterfaceSubClass": subclass, "bInterfaceProtocol": "01"},
+            ),
+        ):
+            folder.mkdir(parents=True)
+            for name, text in files.items():
+                (folder / name).write_text(text + "\n")
+    found = {device.name: device for device in attached_devices(read_lab(write(FULL)), tmp_path / "usb")}
+    assert list(found) == ["adb:pixel6", "adb:pixel3", "serial:nucleo", "adb:usb:R58M"]
+    assert found["adb:usb:R58M"].description == "Google Pixel 3, attached over USB"
+    assert attached_devices(Lab(), tmp_path / "nowhere") == []

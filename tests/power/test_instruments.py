@@ -179,3 +179,12 @@ def test_a_monsoon_is_sampled() -> None:
     monitor.close()
     assert trace.power_w is not None and Flag.DROPPED_SAMPLES not in trace.flags
     assert 0.1 < float(trace.power_w.mean()) < 10.0
+
+
+def test_a_monsoon_that_is_not_there_is_told_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("Monsoon")
+    from profilers.power.monsoon import Monsoon
+
+    with pytest.raises(StableDeviceError, match=r"cannot be reached: .*(find|usb|backend|device)"):
+        Monsoon(voltage_v=4.0).start()
+    assert capfd.readouterr().out == ""
