@@ -1,16 +1,15 @@
 """The known spaces beside the same networks written in Keras and converted by TensorFlow.
 
-TensorFlow cannot live in PerfSAGE's environment: PERFSAGE_TENSORFLOW names a Python that has it.
+PERFSAGE_TENSORFLOW_PYTHON names a Python that has TensorFlow.
 """
 
-import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from structure import operators, wiring
+from tensorflow_python import python_with_tensorflow
 
 from dataset.draws import Draws
 from dataset.spaces.fbnet import BLOCK_COUNT, BLOCKS
@@ -32,13 +31,6 @@ CELLS = [
     "|skip_connect~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|nor_conv_3x3~0|skip_connect~1|skip_connect~2|",
     "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|",
 ]
-
-
-def python_with_tensorflow() -> str:
-    chosen = os.environ.get("PERFSAGE_TENSORFLOW")
-    if chosen is None and importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("TensorFlow is not installed: set PERFSAGE_TENSORFLOW to a Python that has it")
-    return chosen or sys.executable
 
 
 def converted(folder: Path, space: str, dtype: str, texts: list[str]) -> list[Graph]:

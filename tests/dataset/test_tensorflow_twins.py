@@ -1,17 +1,16 @@
 """Networks built directly are those that TensorFlow's converter makes.
 
-TensorFlow may live in an environment of its own: PERFSAGE_TENSORFLOW_PYTHON names its Python.
+PERFSAGE_TENSORFLOW_PYTHON names a Python that has TensorFlow.
 """
 
 import csv
-import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorflow_python import python_with_tensorflow
 
 from dataset.builder import Builder
 from perfsage.graph import Graph, Operator, read_graph
@@ -23,13 +22,9 @@ SCRIPT = Path(__file__).parent / "tensorflow_twin.py"
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    python = os.environ.get("PERFSAGE_TENSORFLOW_PYTHON")
-    if python is None:
-        if importlib.util.find_spec("tensorflow") is None:
-            pytest.skip("TensorFlow is not installed, and PERFSAGE_TENSORFLOW_PYTHON is not set")
-        python = sys.executable
     folder = tmp_path_factory.mktemp("twins")
-    done = subprocess.run([python, str(SCRIPT), str(folder)], capture_output=True, text=True, check=False)
+    command = [python_with_tensorflow(), str(SCRIPT), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
