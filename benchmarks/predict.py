@@ -102,6 +102,9 @@ def main() -> None:
     def by_vela() -> object:
         return list(profiler.profile([Model(data, graph)], Plan()))
 
+    def many() -> object:
+        return shipped.predict([data] * 32, operators=False)
+
     rows = {
         "ONNX Runtime, 1 thread": lambda: session.run(batch),
         "torch, index_add, 1 thread": by_index,
@@ -112,7 +115,8 @@ def main() -> None:
         "features, weights read (first time)": lambda: extract_features(read_graph(data), arena=False),
         "bytes to NPU latencies": lambda: shipped.predict(data, ["ethos-u55-128"], ["latency_ms"]),
         "bytes to all devices and metrics": lambda: shipped.predict(data),
-        "the same, 32 graphs a call, each": Repeated(lambda: shipped.predict([data] * 32), 32),
+        "the same without operators' shares": lambda: shipped.predict(data, operators=False),
+        "without shares, 32 graphs a call": Repeated(many, 32),
     }
     print(f"{len(batch.type_index)} operators, {arguments.devices} devices, 4 metrics; median ms")
     with torch.no_grad():

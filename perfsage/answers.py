@@ -47,6 +47,7 @@ def answer(
     doubts = calibration.doubts([subject.features for subject in subjects], raw)
     for place, subject in enumerate(subjects):
         begin, end = int(offsets[place]), int(offsets[place + 1])
+        places = _places(subject.features) if operators else ()
         for row in device_rows:
             entry = manifest.devices[row]
             values = {
@@ -65,7 +66,7 @@ def answer(
                 model=subject.summary,
                 device=entry.device.name,
                 metrics=values,
-                operators=_operators(subject.features, raw.operator_latency[begin:end, row], latency),
+                operators=_operators(places, raw.operator_latency[begin:end, row], latency),
                 in_distribution=not doubts[place] and not entry.inferred,
                 warnings=(*_device_warning(entry), *doubts[place], *_float_warning(entry, subject.features)),
             )
@@ -121,15 +122,20 @@ def _float_warning(entry: DeviceEntry, features: GraphFeatures) -> tuple[str, ..
     return (f"{share:.0%} of the operators are float and stay on the CPU: the figures leave them out",)
 
 
+Places = tuple[Sequence[int], Sequence[int], Sequence[str]]
+"""Subgraph, index and type of each operator: the same for every device, so they are made once."""
+
+
+def _places(features: GraphFeatures) -> Places:
+    subgraphs, indices = features.location.T.tolist()
+    return subgraphs, indices, features.type_names.tolist()
+
+
 def _operators(
-    features: GraphFeatures, shares: NDArray[np.float32], latency: Interval | Unavailable | None
+    places: Places | tuple[()], shares: NDArray[np.float32], latency: Interval | Unavailable | None
 ) -> tuple[OperatorCost, ...]:
     """Return each operator's share, scaled so that they add up to the latency that is reported."""
     if not isinstance(latency, Interval):
         return ()
     scaled = shares.astype(np.float64) * (latency.value / max(float(shares.sum(dtype=np.float64)), 1e-300))
-    names, places = features.type_names.tolist(), features.location.tolist()
-    return tuple(
-        OperatorCost(subgraph, index, name, value)
-        for (subgraph, index), name, value in zip(places, names, scaled.tolist(), strict=True)
-    )
+    return tuple(map(OperatorCost, *places, scaled.tolist()))

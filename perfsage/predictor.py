@@ -10,7 +10,7 @@ from pathlib import Path
 from perfsage.answers import Subject, answer
 from perfsage.device import Device
 from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
-from perfsage.features import batch_features, extract_features
+from perfsage.features import GraphFeatures, batch_features, extract_features
 from perfsage.graph import Graph, read_graph
 from perfsage.graph.costs import graph_macs
 from perfsage.metrics import Metric, parse_metric
@@ -119,11 +119,14 @@ class Predictor:
         models: ModelSource | Sequence[ModelSource],
         devices: Sequence[str] | None = None,
         metrics: Sequence[str] | None = None,
+        *,
+        operators: bool = True,
     ) -> Report:
         """Predict every metric of every model on every device, or on those named.
 
         Predictions come model by model, in the order given, each with its devices in the order given.
-        InvalidModelError and UnknownNameError say what cannot be used.
+        Without `operators` they say nothing of single operators, which takes less time: loops that only
+        compare networks want that. InvalidModelError and UnknownNameError say what cannot be used.
         """
         chosen = self._device_rows(devices)
         wanted = tuple(Metric) if metrics is None else tuple(parse_metric(name) for name in metrics)
@@ -131,7 +134,7 @@ class Predictor:
         subjects = [read_subject(model, arena=arena) for model in _as_list(models)]
         predictions: list[Prediction] = []
         for group in _calls(subjects):
-            predictions += self._predict_group(group, chosen, wanted)
+            predictions += self._predict_group(group, chosen, wanted, operators)
         return Report(predictor=self.info, predictions=tuple(predictions))
 
     def predict_subjects(
@@ -204,20 +207,26 @@ def read_subject(model: ModelSource, *, arena: bool = True) -> Subject:
     path = os.fspath(model) if isinstance(model, str | os.PathLike) else None
     try:
         graph = model if isinstance(model, Graph) else read_graph(model)
-        features = extract_features(graph, arena=arena)
-        macs, _ = graph_macs(graph)
+        return graph_subject(graph, path=path, model_id=graph.model_id, arena=arena)
     except PerfsageError as error:
         if path is not None and error.where is None:
             error.where = path
         raise
-    summary = ModelSummary(
-        path=path,
-        model_id=graph.model_id,
-        graph_id=graph.graph_id,
-        operators=features.operators,
-        macs=macs,
-    )
+
+
+def graph_subject(
+    graph: Graph, *, path: str | None = None, model_id: str | None = None, arena: bool = True
+) -> Subject:
+    """Return a graph that was read as a subject; InvalidInputError where it has no operators."""
+    features = extract_features(graph, arena=arena)
+    summary = ModelSummary(path, model_id, graph.graph_id, features.operators, _macs(graph, features))
     return Subject(summary=summary, features=features)
+
+
+def _macs(graph: Graph, features: GraphFeatures) -> int:
+    """Return the graph's MACs: the features have them already, unless subgraphs call one another."""
+    total = float(features.cost("macs").sum())
+    return int(total) if len(graph.subgraphs) == 1 and total < 2**53 else graph_macs(graph)[0]
 
 
 def _calls(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:

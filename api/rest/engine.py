@@ -16,13 +16,12 @@ from api.rest.lru import Lru
 from api.rest.settings import Settings
 from perfsage.answers import Subject
 from perfsage.errors import PerfsageError, UnknownNameError
-from perfsage.features import extract_features
 from perfsage.graph.fingerprint import fingerprint
 from perfsage.metrics import Metric, parse_metric
-from perfsage.prediction import SCHEMA_VERSION, ModelSummary, Report
+from perfsage.prediction import SCHEMA_VERSION, Report
+from perfsage.predictor import graph_subject
 
 if TYPE_CHECKING:
-    from perfsage.graph import Graph
     from perfsage.predictor import Predictor
 
 _CALL_OPERATORS = 1_000
@@ -152,7 +151,7 @@ class Engine:
             self._identities.put(task.candidate.key, task.identity)
             task.tails = self._answers.get((task.identity.fingerprint, choice))
             if task.tails is None:
-                task.subject = _subject(graph, arena=self._needs_arena(choice))
+                task.subject = graph_subject(graph, arena=self._needs_arena(choice))
         except PerfsageError as error:
             task.error = error
 
@@ -192,18 +191,6 @@ def _head(predictor: Predictor) -> dict[str, Any]:
     del head["predictions"]
     assert head["schema_version"] == SCHEMA_VERSION
     return head
-
-
-def _subject(graph: Graph, *, arena: bool = True) -> Subject:
-    features = extract_features(graph, arena=arena)
-    summary = ModelSummary(
-        path=None,
-        model_id=None,
-        graph_id=graph.graph_id,
-        operators=features.operators,
-        macs=int(features.cost("macs").sum()),
-    )
-    return Subject(summary, features)
 
 
 def _late(seconds: float) -> DeadlineError:

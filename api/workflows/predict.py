@@ -62,8 +62,7 @@ def predict_graphs(
     metrics: Sequence[str] | None = None,
 ) -> Report:
     """Predict all graphs at once; the predictions of each carry its name as the model's path."""
-    wanted = {"devices": _distinct(devices), "metrics": _distinct(metrics)}
-    report = predictor.predict([graph for _, graph in graphs], **wanted)
+    report = predictor.predict([graph for _, graph in graphs], _distinct(devices), _distinct(metrics))
     per_graph = len(report.predictions) // len(graphs)
     names = [name for name, _ in graphs for _ in range(per_graph)]
     named = (

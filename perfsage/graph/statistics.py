@@ -106,10 +106,14 @@ def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Arr
         strict=True,
     )
     samples = []
+    data = columns.buffer.data
     for start, units, elements in places:
-        runs, run = (1, units) if units <= limit else (SAMPLE_RUNS, limit // SAMPLE_RUNS)
-        strides = (units // runs * unit, unit)
-        codes = np.ndarray((runs, run), dtype, columns.buffer.data, start, strides).ravel()
+        if units <= limit:
+            codes = np.frombuffer(data, dtype, units, start)
+        else:
+            strides = (units // SAMPLE_RUNS * unit, unit)
+            shape = (SAMPLE_RUNS, limit // SAMPLE_RUNS)
+            codes = np.ndarray(shape, dtype, data, start, strides).ravel()
         samples.append(codes if bits >= 8 else _unpack(codes, bits)[: max(elements, 1)])
     return samples
 
@@ -131,8 +135,9 @@ def _narrow(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[A
     inside = (columns >= 0) & (columns < 256)
     zero_count = histogram[np.arange(len(zeros)), np.where(inside, columns, 0)] * inside
     share = histogram / counts[:, None]
-    logs = np.log2(share, out=np.zeros_like(share), where=histogram > 0)
     present = histogram > 0
+    logs = np.zeros_like(share)
+    logs[present] = np.log2(share[present])
     low, high = present.argmax(axis=1), 255 - present[:, ::-1].argmax(axis=1)
     entropy = np.abs((share * logs).sum(axis=1))
     return zero_count / counts, entropy, present.sum(axis=1), _widths(low - columns, high - columns)

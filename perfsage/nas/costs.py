@@ -69,7 +69,9 @@ class Costs:
         if not isinstance(self._source, Predictor):
             answers = self._source.predict(models, devices=self._devices, metrics=self._metrics)
             return [self._cost(answer.predictions, answer.error) for answer in answers]
-        report = self._source.predict(list(models), devices=self._devices, metrics=self._metrics)
+        report = self._source.predict(
+            list(models), devices=self._devices, metrics=self._metrics, operators=False
+        )
         count = len(self._devices)
         rows = [report.predictions[start * count : (start + 1) * count] for start in range(len(models))]
         return [self._cost(row, None) for row in rows]
