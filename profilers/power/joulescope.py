@@ -73,10 +73,14 @@ class Joulescope:
             channels=("power", f"GPI{self.input}"),
         )
 
-    def start(self) -> None:
-        """Start both streams; returns when power comes."""
+    def supply(self) -> None:
+        """Open the instrument: the board's current flows once its range is set."""
         if self._driver is None:
             self._open()
+
+    def start(self) -> None:
+        """Start both streams; returns when power comes."""
+        self.supply()
         self.power, self.levels, self._host_offset_s = Stream(), Stream(), None
         self._flowing.clear()
         self._control(1)

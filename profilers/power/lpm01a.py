@@ -7,6 +7,7 @@ The strings are those of ST's firmware 1.0.6 as MLCommons' runner uses them (mlc
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
@@ -68,12 +69,16 @@ class Lpm01a:
             channels=("energy", "D7"),
         )
 
-    def start(self) -> None:
-        """Set the instrument up the first time, then start an acquisition."""
+    def supply(self) -> None:
+        """Set the instrument up and power the board; does nothing when that is done."""
         if self._port is None:
             self._open()
+
+    def start(self) -> None:
+        """Start an acquisition."""
+        self.supply()
         # Bytes of an earlier acquisition would shift all counts.
-        self._port.reset_input_buffer()
+        self._guard(lambda port: port.reset_input_buffer())
         self._buffer.clear()
         self._command("start")
         self._recording = _Recording(self)
@@ -110,7 +115,8 @@ class Lpm01a:
                 self._write(command)
             except (TransientDeviceError, StableDeviceError):
                 break
-        self._port.close()
+        if self._port is not None:
+            self._port.close()
         self._port = None
 
     def _open(self) -> None:
@@ -162,19 +168,24 @@ class Lpm01a:
         )
 
     def _write(self, text: str) -> None:
+        self._guard(lambda port: port.write(text.encode("ascii") + b"\r\n"))
+
+    def _guard(self, action: Callable[[Any], Any]) -> Any:
+        """Use the port; one that vanished is opened again, wherever it is then, by the next `supply`."""
+        if self._port is None:
+            raise TransientDeviceError("the LPM01A is not open", where=self.address)
         try:
-            self._port.write(text.encode("ascii") + b"\r\n")
-        except (pyserial().SerialException, OSError) as error:
+            return action(self._port)
+        except (pyserial().SerialException, OSError, TypeError) as error:
+            port, self._port = self._port, None
+            port.close()
             raise TransientDeviceError(f"the LPM01A vanished: {error}", where=self.address) from error
 
     def _line(self, deadline: float) -> str | None:
         while (end := self._buffer.find(b"\n")) < 0:
             if time.monotonic() >= deadline:
                 return None
-            try:
-                self._buffer += self._port.read(max(1, min(self._port.in_waiting, 65536)))
-            except (pyserial().SerialException, OSError, TypeError) as error:
-                raise TransientDeviceError(f"the LPM01A vanished: {error}", where=self.address) from error
+            self._buffer += self._guard(lambda port: port.read(max(1, min(port.in_waiting, 65536))))
             if len(self._buffer) > LINE_LIMIT_BYTES and b"\n" not in self._buffer:
                 self._buffer.clear()
         line = self._buffer[:end].decode("ascii", "replace").replace("\0", "")
@@ -236,6 +247,8 @@ class _Recording:
                     self._readings.add(line)
                 elif now_s - heard_s > self._monitor.stall_s:
                     self._stalled.set()
+                    if not stopped:
+                        self._monitor._write("stop")
                     return
         except TransientDeviceError:
             self._stalled.set()

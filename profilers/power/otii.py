@@ -57,10 +57,14 @@ class Otii:
             channels=(CURRENT, VOLTAGE, f"i{self.input}"),
         )
 
-    def start(self) -> None:
-        """Power the board the first time, then start a recording."""
+    def supply(self) -> None:
+        """Power the board; does nothing when that is done."""
         if self._arc is None:
             self._guard(self._open)
+
+    def start(self) -> None:
+        """Start a recording."""
+        self.supply()
         self._guard(self._project.start_recording)
         self._begun_s = time.monotonic()
 

@@ -66,10 +66,14 @@ class Ppk2:
             channels=("current", f"D{self.digital}"),
         )
 
-    def start(self) -> None:
-        """Power the board the first time, then start to stream."""
+    def supply(self) -> None:
+        """Open the kit and power the board; does nothing when that is done."""
         if self._device is None:
             self._open()
+
+    def start(self) -> None:
+        """Start to stream."""
+        self.supply()
         self._recording = _Recording(self._device, self.voltage_v, self.digital, self.stall_s)
         self._recording.await_samples()
 

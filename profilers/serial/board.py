@@ -50,7 +50,7 @@ class SerialProfiler:
 
     def __init__(self, settings: BoardSettings, *, monitor: EdgeMonitor | None = None) -> None:
         self.settings = settings
-        self.session = Session(settings)
+        self.session = Session(settings, supply=monitor.supply if monitor else None)
         self.monitor = monitor
         self.windows = Windows(self.session, monitor)
         self._device: Device | None = None

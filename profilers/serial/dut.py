@@ -16,7 +16,8 @@ from profilers.serial.link import Channel, Reply
 TRIES = 3
 PLAIN_LOAD_BYTES = 26
 """Bytes in one `db` command: what fits beside the `dut ` of an IO manager into 64 characters."""
-MAX_LOAD_BYTES = 16 << 20
+LOAD_ANSWER_S = 5.0
+"""One lost answer begins the whole load again, so a slow board gets its time."""
 
 
 class TimestampMode(StrEnum):
@@ -93,7 +94,7 @@ class Dut:
         self.ask(f"db load {len(data)}", r"m-\[Expecting \d+ bytes\]")
         reply = Reply("db", ())
         for offset in range(0, len(data), load_bytes):
-            reply = self.channel.command("db " + data[offset : offset + load_bytes].hex())
+            reply = self.channel.command("db " + data[offset : offset + load_bytes].hex(), LOAD_ANSWER_S)
             done = reply.find("m-load-done") is not None
             if reply.refusal is not None or done != (offset + load_bytes >= len(data)):
                 raise self.deviation(reply, f"byte {offset} of {len(data)} was not taken")

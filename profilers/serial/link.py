@@ -23,6 +23,9 @@ READY = "m-ready"
 BOOT_LINES = ("m-timestamp-mode-", "m-init-done")
 PLAIN_COMMAND_CHARS = 64
 """Reference firmware has an 80-byte buffer; the official runner never sends more than 64 at once."""
+BITS_PER_CHAR = 10
+"""8N1: at 9600 baud a command of 2000 characters is two seconds on its way."""
+SHOWN_CHARS = 40
 REPLY_LIMIT_BYTES = 4 << 20
 LINE_LIMIT_BYTES = 64 << 10
 UNPRINTABLE = re.compile(rb"[^\x20-\x7e\t]")
@@ -119,11 +122,12 @@ class Link:
     def command(self, text: str, timeout_s: float | None = None) -> Reply:
         """Send `text` and return the answer; LineError names what went wrong and the bytes that came."""
         if len(text) >= self.command_chars or not text.isascii() or re.search(r"[%\r\n\0]", text):
-            raise InvalidInputError(f"{text[:40]!r} cannot be sent as one command", where=self.name)
+            raise InvalidInputError(f"{text[:SHOWN_CHARS]!r} cannot be sent as one command", where=self.name)
         self._received.clear()
         self._write(text + TERMINATOR)
         self._log(">", text)
-        return self._reply(text, time.monotonic() + (timeout_s or self.settings.answer_s))
+        wire_s = len(text) * BITS_PER_CHAR / self.baud
+        return self._reply(text, time.monotonic() + wire_s + (timeout_s or self.settings.answer_s))
 
     def follow(self, command: str, last: str, timeout_s: float) -> Reply:
         """Return further lines that belong to `command`, up to the line `last`."""
@@ -197,7 +201,7 @@ class Link:
         while True:
             line = self._line(deadline)
             if line is None:
-                raise self._no_answer(f"no {last} after {command!r}")
+                raise self._no_answer(f"no {last} after {command[:SHOWN_CHARS]!r}")
             if line.endswith(last):
                 return Reply(command, tuple(lines), bytes(self._received))
             if line.startswith(BOOT_LINES):
@@ -207,7 +211,7 @@ class Link:
     def _rebooted(self, command: str, line: str) -> RebootedError:
         self.boot_lines = (line,)
         return RebootedError(
-            f"the board started again during {command!r}",
+            f"the board started again during {command[:SHOWN_CHARS]!r}",
             received=bytes(self._received),
             where=self.name,
             hint="Check its power supply and its memory; the model may be too large for it.",

@@ -72,7 +72,11 @@ def run_mlperf_tiny(
     """
     settings, monitor = find_board(device)
     log = _Log()
-    session = Session(replace(settings, window_s=window_s, inputs=OFFICIAL_INPUTS), on_line=log.add)
+    session = Session(
+        replace(settings, window_s=window_s, inputs=OFFICIAL_INPUTS),
+        on_line=log.add,
+        supply=monitor.supply if monitor else None,
+    )
     runner = _Runner(session, monitor, results, mode, dataset, log)
     found, failed = [], []
     try:

@@ -13,10 +13,20 @@ from profilers.serial.settings import BoardSettings
 
 
 class Session:
-    """The conversation with one board; `dut`, `identity` and `extension` are there once it is open."""
+    """The conversation with one board; `dut`, `identity` and `extension` are there once it is open.
 
-    def __init__(self, settings: BoardSettings, *, on_line: Callable[[str, str], None] | None = None) -> None:
+    `supply` powers a board that a power monitor feeds: before that, nobody answers.
+    """
+
+    def __init__(
+        self,
+        settings: BoardSettings,
+        *,
+        on_line: Callable[[str, str], None] | None = None,
+        supply: Callable[[], None] | None = None,
+    ) -> None:
         self.settings = settings
+        self._supply = supply or (lambda: None)
         link_settings = LinkSettings(bauds=settings.bauds, boot_s=settings.boot_s, on_line=on_line)
         self.link = Link(settings.address, link_settings)
         self.channel: Link | IoManager = IoManager(self.link) if settings.io_manager else self.link
@@ -28,6 +38,7 @@ class Session:
         """Open the port and learn who is there; does nothing when that is known."""
         if self._identity is not None:
             return
+        self._supply()
         self.channel.open()
         self._learn()
 
@@ -45,6 +56,7 @@ class Session:
 
     def recover(self) -> None:
         """Bring the conversation back: in step if the port is still there, else by opening it again."""
+        self._supply()
         try:
             self.channel.resync()
         except LineError:

@@ -25,6 +25,10 @@ MAX_ITERATIONS = 1_000_000_000
 class EdgeMonitor(PowerMonitor, Protocol):
     """A power monitor that also sees the board's timestamp pin."""
 
+    def supply(self) -> None:
+        """Open the instrument, and power the board where it does that; harmless when all is on."""
+        ...
+
     def edges_s(self) -> tuple[float, ...]:
         """Return when the pin gave an edge since `start`, on the trace's clock; valid after `stop`."""
         ...

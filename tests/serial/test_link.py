@@ -125,6 +125,24 @@ def test_a_damaged_command_is_sent_again(link: Link, wire: Between) -> None:
     assert Dut(link).ask("name", r"m-name-dut-\[(.*)\]")[1] == "perfsage-tflm"
 
 
+def test_a_long_command_has_the_time_that_the_wire_takes(board: EmulatedPort) -> None:
+    """At 9600 baud, 2000 characters are two seconds on the wire: the answer may not be due before."""
+    wire = Between(board.address)
+
+    def slowly(data: bytes) -> bytes:
+        time.sleep(len(data) * 10 / 9600)
+        return data
+
+    wire.to_board = slowly
+    wire.start()
+    link = Link(wire.path, LinkSettings(bauds=(9600,), boot_s=2.0, answer_s=0.5))
+    link.open()
+    link.command_chars = 2048
+    assert link.command("db " + "00" * 600, timeout_s=0.5).lines == ()
+    link.close()
+    wire.close()
+
+
 def test_a_refusal_is_stable_and_names_the_boards_words(link: Link) -> None:
     with pytest.raises(BoardRefusedError, match="must be >0 bytes") as caught:
         Dut(link).ask("db load 0", "Expecting")

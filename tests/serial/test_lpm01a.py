@@ -21,7 +21,7 @@ from profilers.serial import BoardSettings
 from profilers.serial.board import SerialProfiler
 from profilers.serial.emulate import start_tflm
 from tests.profilers.networks import small
-from tests.serial.peers import PowerShield
+from tests.serial.peers import Between, PowerShield
 
 POWER_W = 0.0125
 
@@ -141,6 +141,44 @@ def test_energy_mode_cuts_by_the_boards_own_edges(wired: tuple[PowerShield, Seri
     assert energy.value is not None and latency.value is not None
     assert len(energy.samples) == 3
     assert energy.value == pytest.approx(POWER_W * latency.value, rel=0.01)
+
+
+def test_the_board_is_powered_before_it_is_asked(tmp_path: Path) -> None:
+    """A board that its monitor feeds says nothing until the monitor is told to feed it."""
+    pipe = tmp_path / "edges"
+    os.mkfifo(pipe)
+    with start_tflm(energy_mode=True, edges=pipe) as port:
+        shield, wire = PowerShield(POWER_W, edges=pipe), Between(port.address)
+        wire.to_board = lambda data: data if "pwr on nostatus" in shield.commands else b""
+        shield.start()
+        wire.start()
+        settings = BoardSettings(name="serial:board", address=wire.path, window_s=0.05, inputs=1, boot_s=2.0)
+        profiler = SerialProfiler(settings, monitor=opened(shield))
+        assert Metric.ENERGY_MJ in profiler.describe().metrics
+        profiler.close()
+        wire.close()
+        shield.close()
+
+
+def test_a_monitor_that_was_replugged_is_set_up_again(tmp_path: Path) -> None:
+    name = tmp_path / "by-id"
+    first, second = PowerShield(POWER_W), PowerShield(POWER_W)
+    name.symlink_to(first.path)
+    first.start()
+    second.start()
+    monitor = Lpm01a(str(name), boot_s=0.0, stall_s=0.3)
+    monitor.start()
+    first.close()
+    name.unlink()
+    name.symlink_to(second.path)
+    with pytest.raises(TransientDeviceError):
+        monitor.stop()
+    monitor.start()
+    time.sleep(0.3)
+    assert monitor.stop().energy_mj is not None
+    monitor.close()
+    second.close()
+    assert "pwr on nostatus" in second.commands
 
 
 def test_dropped_samples_cost_the_energy_alone(wired: tuple[PowerShield, SerialProfiler]) -> None:
