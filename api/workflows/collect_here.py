@@ -50,8 +50,10 @@ class _Run:
             try:
                 errors = self._store_results(threads=len(lanes) + 1)
             except KeyboardInterrupt:
-                # Closing would wait for the jobs that run; workers end with this process.
+                # Closing would wait for the jobs that run; workers end with this process, phones do not.
                 stack.pop_all()
+                for lane in lanes:
+                    lane.let_go()
                 raise
         if errors:
             raise errors[0]

@@ -72,6 +72,11 @@ class Lane(threading.Thread):
         self._flush()
         self._put(None)
 
+    def let_go(self) -> None:
+        """End what runs on an attached phone, and put it back; other devices end with this process."""
+        if self.device.startswith("adb:"):
+            self._profiler.close()
+
     def run(self) -> None:
         """Measure batches until the last."""
         try:

@@ -53,6 +53,8 @@ class Jobs:
     def __init__(self, adb: Adb) -> None:
         self._adb = adb
         self._has_script = False
+        self._running: set[str] = set()
+        self._is_over = False
         self._host = hashlib.sha256(platform.node().encode()).hexdigest()[:12]
 
     def clean(self) -> int:
@@ -73,15 +75,26 @@ class Jobs:
             self._end(f"PERFSAGE_JOB={self._host}")
         # Files that were being sent when the host died have names of their own until they are whole.
         self._adb.run(f"rm -rf {ROOT}/jobs {ROOT}/*/*.part")
+        self._running.clear()
+        self._is_over = False
         return len(found)
+
+    def end(self) -> None:
+        """End every job that still runs; nothing more is started before the next `clean`."""
+        self._is_over = True
+        for name in list(self._running):
+            Job(self, self._adb, name, f"{ROOT}/jobs/{name}").remove(patience_s=1.0)
 
     def start(self, command: Sequence[str], *, limit_s: float) -> Job:
         """Start a command; the phone itself ends it after `limit_s`."""
+        if self._is_over:  # another thread let the phone go
+            raise TransientDeviceError("the phone has been let go", where=f"phone {self._adb.address}")
         if not self._has_script:
             self._adb.push(JOB_SCRIPT.read_bytes(), f"{ROOT}/job.sh")
             self._has_script = True
         name = f"{self._host}.{secrets.token_hex(6)}"
         folder = f"{ROOT}/jobs/{name}"
+        self._running.add(name)
         launch = shlex.join(
             ["setsid", "sh", f"{ROOT}/job.sh", folder, f"{limit_s:.0f}", str(OUT_BYTES), *command]
         )
@@ -184,6 +197,7 @@ class Job:
             self._adb.run("true", patience_s=patience_s)
         self._jobs._end(f"PERFSAGE_JOB={self.name}")
         self._adb.run(["rm", "-rf", self.folder])
+        self._jobs._running.discard(self.name)
 
     def _state(self, patience_s: float | None) -> list[str]:
         state = self._adb.run(

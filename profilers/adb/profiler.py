@@ -51,6 +51,7 @@ class AdbProfiler:
         self.settings = settings
         self._session = Session(settings)
         self._tool, self._tool_version = identify(settings.runner)
+        self._closing = False
         self._energy = (
             None if monitor is None else EnergyRun(self._session, monitor, switch, monitor_options or {})
         )
@@ -75,6 +76,7 @@ class AdbProfiler:
         A model that fails gives an outcome with its reason. A phone that cannot be reached any more, or
         does not cool down, raises TransientDeviceError; one that can never work StableDeviceError.
         """
+        self._closing = False
         if not self._session.is_open:
             self._open()
         for index, model in enumerate(models):
@@ -83,7 +85,11 @@ class AdbProfiler:
             yield self._with_retries(model, plan)
 
     def close(self) -> None:
-        """Let go of the phone, its monitor and its port."""
+        """Let go of the phone, its monitor and its port.
+
+        From another thread this ends a measurement that runs, which then raises.
+        """
+        self._closing = True
         if self._energy is not None:
             self._energy.close()
         self._session.close()
@@ -96,6 +102,8 @@ class AdbProfiler:
             except (RunFailure, StorageFullError) as error:
                 return self._failed(model, error)
             except TransientDeviceError as error:
+                if self._closing:
+                    raise
                 if attempt == self.settings.attempts:
                     if isinstance(error, JobLostError):  # this model restarts the phone
                         return self._failed(model, error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+from perfsage.errors import DeviceError
 from profilers.adb.address import Address
 from profilers.adb.conditions import State, wait_until_cool
 from profilers.adb.control import Control
@@ -42,12 +43,17 @@ class Session:
             if self.settings.tcpip_port is not None:
                 stack.enter_context(over_network(self.adb, self.settings.tcpip_port))
             self.left_over = self.jobs.clean()
+            stack.callback(self._end_jobs)
             control = Control(self.adb, self.jobs, self.settings.controls)
             stack.callback(control.restore)
             self.controls = control.apply()
             self._properties = read_properties(self.adb)
             self._runner = install(self.adb, self.jobs, self.settings.runner, self._properties)
             self._stack = stack.pop_all()
+
+    def _end_jobs(self) -> None:
+        with suppress(DeviceError):
+            self.jobs.end()
 
     @property
     def runner(self) -> Installed:

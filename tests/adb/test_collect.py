@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,16 @@ def test_two_phones_collect_at_once_and_a_kill_loses_nothing(
     assert resumed.returncode == 0, err
     assert f'"stored_before": {sum(before.values())}' in out
     assert stored(database) == dict.fromkeys(DEVICES, COUNT)
+    assert [phone.processes() for phone in phones] == [{}, {}]
+
+
+def test_ctrl_c_ends_what_runs_on_the_phones(phones: list[Phone], tmp_path: Path) -> None:
+    with collecting(tmp_path, str(tmp_path / "m.db")) as interrupted:
+        for phone in phones:
+            phone.wait_for("board_runner --graph", 60)
+        interrupted.send_signal(signal.SIGINT)
+        _, err = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130, err
     assert [phone.processes() for phone in phones] == [{}, {}]
 
 
