@@ -18,10 +18,13 @@ CARD = "README.md"
 _MOST_REASONS = 40
 
 
-def data_card(store: Store, *, title: str = "Dataset card", description: str = "") -> str:
+def data_card(
+    store: Store, *, title: str = "Dataset card", description: str = "", licence: str | None = None
+) -> str:
     """Return a Markdown page: counts, ranges, noise floors, origins and licences, failures by reason.
 
-    `description` says what the dataset is for and how it was made.
+    `description` says what the dataset is for and how it was made. `licence` is that of measurements which no
+    public source states one for: the user's own.
     """
     stats, nets = store.stats(), store.networks()
     lines = [
@@ -35,7 +38,7 @@ def data_card(store: Store, *, title: str = "Dataset card", description: str = "
         "Networks of a search space are numbered by seed and can be built again, bit for bit, from space, "
         "seed and dtype; their weights are random and shaped like trained ones.",
         *_section("Networks", _network_table(nets)),
-        *_section("Devices, their origin and licence", _device_table(store)),
+        *_section("Devices, their origin and licence", _device_table(store, licence)),
         *_section("Measured values", _value_table(store)),
         "",
         "Noise is the median over networks of 1.4826 MAD / median of a measurement's samples; simulated and "
@@ -46,10 +49,15 @@ def data_card(store: Store, *, title: str = "Dataset card", description: str = "
 
 
 def write_card(
-    store: Store, folder: str | Path, *, title: str = "Dataset card", description: str = ""
+    store: Store,
+    folder: str | Path,
+    *,
+    title: str = "Dataset card",
+    description: str = "",
+    licence: str | None = None,
 ) -> None:
     """Write the card into a folder that an export made."""
-    card = data_card(store, title=title, description=description)
+    card = data_card(store, title=title, description=description, licence=licence)
     (Path(folder) / CARD).write_text(card, encoding="utf-8")
 
 
@@ -84,13 +92,14 @@ def _network_table(nets: pd.DataFrame) -> Iterator[str]:
         yield _cells(space, dtype, len(group), span, extent, float(group["file_bytes"].median()) / 1e3)
 
 
-def _device_table(store: Store) -> Iterator[str]:
+def _device_table(store: Store, own_licence: str | None) -> Iterator[str]:
     yield from _table("device", "kind", "tool", "source", "licence")
     c = devices.c
     query = sa.select(c.name, c.kind, c.tool, c.tool_version, c.source, c.licence).order_by(c.name)
     with reading(store.engine) as connection:
-        for name, kind, tool, version, source, licence in connection.execute(query):
-            yield _cells(name, kind, f"{tool} {version}", source or "this project", licence or "not stated")
+        for name, kind, tool, version, source, stated in connection.execute(query):
+            licence = stated or own_licence or "not stated"
+            yield _cells(name, kind, f"{tool} {version}", source or "this project", licence)
 
 
 def _value_table(store: Store) -> Iterator[str]:

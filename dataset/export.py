@@ -32,7 +32,7 @@ def export_dataset(store: Store, directory: str | Path, *, kind: str = "parquet"
     `kind` is parquet or csv. An export that was there before is replaced.
     """
     if kind not in KINDS:
-        raise InvalidInputError(f"{kind!r} is not a kind of export", hint="Use parquet or csv.")
+        raise InvalidInputError(f"{kind!r} is not a kind of export", hint="Use parquet, csv or labels.")
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)

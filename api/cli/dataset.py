@@ -63,7 +63,7 @@ def upgrade(db: DbOption, json: JsonOption = False) -> None:
 
 EXPORT_EXAMPLES = examples(
     "perfsage dataset export --db kws.db --output kws-export --kind csv",
-    "perfsage dataset export --db nets.db --output labels --kind labels --title EdgeDLPerf",
+    "perfsage dataset export --db nets.db -o labels --kind labels --title EdgeDLPerf --licence CC-BY-4.0",
 )
 
 
@@ -73,6 +73,9 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")],
     kind: Annotated[str, typer.Option(help="parquet, csv, or labels: seeds and values only.")] = "parquet",
     title: Annotated[str, typer.Option(help="The heading of the data card.")] = "Dataset card",
+    licence: Annotated[
+        str | None, typer.Option(help="The licence of your own measurements, for the data card.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write a whole database as files, with a data card (README.md).
@@ -87,7 +90,7 @@ def export(
 
     with Store.open(db, create=False) as store:
         rows = export_labels(store, output) if kind == "labels" else export_dataset(store, output, kind=kind)
-        write_card(store, output, title=title)
+        write_card(store, output, title=title, licence=licence)
     _show_rows(rows, f"Wrote {output}", json=json)
 
 

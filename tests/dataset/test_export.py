@@ -1,5 +1,6 @@
 """Exports read back as they were, again and again, or not at all."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -163,6 +164,16 @@ def test_the_card_names_counts_licences_noise_and_failures(store: Store) -> None
     assert '| npu-a | crashed, "badly" SIGSEGV | 6 |' in card
     assert "20.22%" in card
     assert "(files)" in card
+
+
+def test_the_card_states_the_licence_of_ones_own_measurements_only_where_no_source_states_one(
+    store: Store,
+) -> None:
+    store.add_device(dataclasses.replace(samples.DEVICE, name="own", source=""))
+    assert "| own | npu | vela 5.2.0 | this project | not stated |" in data_card(store)
+    card = data_card(store, licence="CC-BY-4.0")
+    assert "| own | npu | vela 5.2.0 | this project | CC-BY-4.0 |" in card
+    assert "| npu-a | npu | vela 5.2.0 | test | Apache-2.0 |" in card
 
 
 def test_the_card_of_an_empty_dataset_says_so(tmp_path: Path) -> None:
