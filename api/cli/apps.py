@@ -50,6 +50,9 @@ def scan(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; one for each CPU core without it.")
     ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="A folder for the TFLite models that are found, one file each.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Find the models in apps, and store what they are.
@@ -59,7 +62,7 @@ def scan(
     from dataset.apps.run import Request
     from dataset.store import Store
 
-    request = Request(paths=paths, sdks=sdks, deep=deep, again=again, workers=workers)
+    request = Request(paths=paths, sdks=sdks, deep=deep, again=again, workers=workers, keep=keep)
     with Store.open(db) as store:
         tally = _scan_with_bar(store, request)
     if json:

@@ -30,7 +30,7 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to scan and how; `sdks` is a table of the user's own beside ours."""
+    """What to scan and how; `sdks` is a table of the user's own, `keep` a folder for the TFLite models."""
 
     paths: Sequence[Path]
     sdks: Path | None = None
@@ -38,6 +38,7 @@ class Request:
     deep: bool = False
     again: bool = False
     workers: int | None = None
+    keep: Path | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +88,8 @@ def scan_apps(store: Store, request: Request, on_archive: Callable[[Tally], None
     stopped. An archive that makes a worker crash is counted as failed and costs no other.
     """
     SdkTable.load(request.sdks)  # a broken table is told before any work
+    if request.keep is not None:
+        request.keep.mkdir(parents=True, exist_ok=True)
     tally = Tally()
     known = frozenset() if request.again else known_archives(store.engine)
     for path, outcome in _outcomes(request, known):
@@ -162,7 +165,9 @@ def _start(request: Request, known: frozenset[str]) -> None:
 def _scan(path: Path) -> Outcome:
     sdks, request, known = _job
     try:
-        return scan_archive(path, sdks, limits=request.limits, known=known, deep=request.deep)
+        return scan_archive(
+            path, sdks, limits=request.limits, known=known, deep=request.deep, keep=request.keep
+        )
     except PerfsageError as error:
         return str(error)
     except Exception as error:  # one archive, however odd, never costs the others

@@ -27,12 +27,14 @@ def scan_archive(
     limits: Limits | None = None,
     known: Container[str] = (),
     deep: bool = False,
+    keep: Path | None = None,
 ) -> Archive | None:
     """Return what an archive holds, or None when `known` has its fingerprint.
 
-    `deep` also decompresses native libraries to read their symbols. Nothing is written to disk under a name
-    that the archive chose, and no part of it can make this run out of memory or time; what is given up says
-    so in its status. InvalidInputError when the file itself cannot be read.
+    `deep` also decompresses native libraries to read their symbols; `keep` is a folder that TFLite models are
+    written into, under names of our own. Nothing is written to disk under a name that the archive chose, and
+    no part of it can make this run out of memory or time; what is given up says so in its status.
+    InvalidInputError when the file itself cannot be read.
 
         archive = scan_archive(Path("app.apk"), SdkTable.load())
         for finding in archive.findings:
@@ -43,7 +45,7 @@ def scan_archive(
     if fingerprint in known:
         return None
     budget = Budget(limits or Limits(), len(data))
-    walk = Walk(budget, sdks, deep=deep)
+    walk = Walk(budget, sdks, deep=deep, keep=keep)
     status, reason = _walk(walk, path.name, data)
     return Archive(
         fingerprint=fingerprint,

@@ -8,11 +8,13 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dataset.apps import dex, elf
 from dataset.apps.formats import Format, promised_by, recognize, recognize_container
 from dataset.apps.inflate import FAILURES, HEAD_BYTES, RAW_DEFLATE, compression_of, inflate, inflate_head
+from dataset.apps.keeping import keep_model
 from dataset.apps.limits import MIB, Budget, Refused
 from dataset.apps.manifest import Manifest, read_manifest, read_xapk
 from dataset.apps.records import ENCRYPTED, READ, RECOGNIZED, UNREADABLE, Finding, ModelFile, TfliteFacts
@@ -54,11 +56,13 @@ class Content:
 class Walk:
     """One pass over an archive; what it found stays readable when it is given up."""
 
-    def __init__(self, budget: Budget, sdks: SdkTable, *, deep: bool = False) -> None:
+    def __init__(
+        self, budget: Budget, sdks: SdkTable, *, deep: bool = False, keep: Path | None = None
+    ) -> None:
         self.findings: list[Finding] = []
         self.uses: set[SdkUse] = set()
         self.manifests: list[tuple[int, str, Manifest]] = []
-        self._budget, self._sdks, self._deep = budget, sdks, deep
+        self._budget, self._sdks, self._deep, self._folder = budget, sdks, deep, keep
 
     def visit(self, content: Content, depth: int = 0) -> None:
         """Look at one piece of content, and into it where it is an archive or compressed."""
@@ -240,6 +244,8 @@ class Walk:
             reason=reason,
             tflite=facts,
         )
+        if facts is not None and self._folder is not None:
+            keep_model(self._folder, model.model_id, facts, data)
         self.findings.append(Finding(path[-_MAX_PATH:], model))
         self._budget.finding()
 

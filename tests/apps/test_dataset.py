@@ -66,7 +66,7 @@ def test_apps_are_stored_once_and_counted_by_package(database: str, apps: Path) 
 
 
 def test_models_become_networks_of_the_dataset(tmp_path: Path) -> None:
-    path = app(tmp_path / "a.apk", {"net.tflite": network(1), "cut.tflite": network(1)[:5000]})
+    path = app(tmp_path / "a.apk", {"net.tflite": network(1), "cut.tflite": network(1)[:2000]})
     with Store.open(tmp_path / "x.db") as store:
         scan_here(store, path)
         frame = store.networks()
@@ -179,6 +179,27 @@ def test_the_command_line_scans_and_reports(
     assert "Scanned 1 archives" in capsys.readouterr().out
     with Store.open(tmp_path / "x.db") as store:
         assert read_report(store).archives == 6
+
+
+def test_models_are_kept_for_studies(tmp_path: Path) -> None:
+    """Renamed, twice, split into parts and nested: each different model becomes one file with a safe name."""
+    whole = network(5)
+    files = {
+        "../../evil.tflite": network(1),
+        "again.bin": network(1),
+        "inner.zip": zipped({"x.jpg": network(2)}),
+        "net.part0": whole[:2000],
+        "net.part1": whole[2000:],
+        "cut.tflite": network(3)[:2000],
+        "net.onnx": onnx_model(),
+    }
+    path = app(tmp_path / "apps" / "a.apk", files)
+    folder = tmp_path / "kept" / "models"
+    with Store.open(tmp_path / "x.db") as store:
+        scan_apps(store, Request(paths=[path], workers=1, keep=folder))
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert set(kept.values()) == {network(1), network(2), whole}
+    assert len(kept) == 3 and all(re.fullmatch(r"[a-z-]+-[0-9a-f]{12}\.tflite", name) for name in kept)
 
 
 def test_mistakes_are_told(tmp_path: Path) -> None:
