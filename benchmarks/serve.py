@@ -1,9 +1,11 @@
 """How fast the service is: in process, over HTTP, from its cache, and when too much is asked of it.
 
-python benchmarks/serve.py PREDICTOR [--seconds 5] [--soak 0]
+python -m benchmarks.serve PREDICTOR [--seconds 5]
+python -m benchmarks.serve PREDICTOR --soak 3600
 
 The load generator is a second process on the same cores. Figures of a busy machine are to be trusted as
-ratios within one run only: the first line says what one graph costs Vela here.
+ratios within one run only: the first line says what one graph costs Vela here. With --soak, the service runs
+for so many seconds at half of what it can do, and each tenth of them is a line with its memory and errors.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from perfsage.predictor import load_predictor
 
 BATCH = 256
 OPERATORS = 100
+SOAK_PARTS = 10
 
 
 def variants(count: int) -> list[bytes]:
@@ -156,9 +159,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("predictor", type=Path)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--soak", type=float, default=0.0, help="seconds at half load")
+    parser.add_argument("--soak", type=float, default=0.0, help="only this: seconds at half load")
     arguments = parser.parse_args()
     seconds = arguments.seconds
+    if arguments.soak:
+        soak(arguments.predictor, seconds, arguments.soak)
+        return
     data = variants(BATCH)
     structures = [strip_weights(model) for model in data]
     one = residual_network(OPERATORS)
@@ -171,12 +177,30 @@ def main() -> None:
     if took is not None:
         show("Vela, one configuration", f"{took:8.1f} ms a graph: {rate * took / 1e3:.0f} times as long")
     with tempfile.TemporaryDirectory() as name:
-        over_http(arguments.predictor, Path(name), structures, blank_weights(one), seconds, arguments.soak)
+        over_http(arguments.predictor, Path(name), structures, blank_weights(one), seconds)
 
 
-def over_http(
-    predictor: Path, folder: Path, structures: list[bytes], one: bytes, seconds: float, soak: float
-) -> None:
+def soak(predictor: Path, seconds: float, duration: float) -> None:
+    """Ask for half of what the service can do, for long; say whether memory grows and answers fail."""
+    service = Service(predictor)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            bodies = [batch([strip_weights(model)]) for model in variants(BATCH)]
+            single = write(Path(name), "single", bodies)
+            able = service.load(single, seconds=seconds, connections=1)["requests_per_s"]
+            show("what one connection gets", f"{able:8.0f} requests/s, {service.memory_mb():.0f} MB")
+            memory, refused = [], 0
+            for part in range(SOAK_PARTS):
+                found = service.load(single, seconds=duration / SOAK_PARTS, connections=4, rate=able / 2)
+                memory.append(service.memory_mb())
+                refused += sum(count for status, count in found["statuses"].items() if status != "200")
+                show(f"part {part + 1} of {SOAK_PARTS}", f"{_times(found)}, {memory[-1]:.1f} MB")
+        show("after it", f"{memory[-1] - memory[0]:+.1f} MB since part 1, {refused} not answered with 200")
+    finally:
+        service.stop()
+
+
+def over_http(predictor: Path, folder: Path, structures: list[bytes], one: bytes, seconds: float) -> None:
     batches = write(folder, "batches", [batch(structures)])
     single = write(folder, "single", [batch([structure]) for structure in structures])
     repeated = write(folder, "repeated", [batch([one])])
@@ -194,13 +218,6 @@ def over_http(
         alone = cold.load(single, seconds=seconds, connections=1)
         show("HTTP, one structure at a time, no cache", _times(alone))
         overload(cold, single, alone, seconds)
-        if soak:
-            before = cold.memory_mb()
-            calm = cold.load(single, seconds=soak, connections=4, rate=alone["requests_per_s"] / 2)
-            show(
-                f"half load for {soak:.0f} s",
-                f"{_times(calm)}, memory {before:.0f} -> {cold.memory_mb():.0f} MB",
-            )
     finally:
         cold.stop()
     warm = Service(predictor)
