@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from perfsage.errors import PerfsageError
+from perfsage.errors import PerfsageError, TransientDeviceError
 from perfsage.measurement import OperatorRef, Statistic
 from perfsage.metrics import Metric
 from profilers.adb.benchmark_log import BenchmarkReport
@@ -152,9 +152,14 @@ def record_operators(recorder: Recorder, times: Sequence[OperatorTime]) -> list[
 
 
 def record_energy(recorder: Recorder, measure: Callable[[], EnergyResult]) -> None:
-    """Record net and gross energy per inference, or why they cannot be trusted."""
+    """Record net and gross energy per inference, or why they cannot be trusted.
+
+    TransientDeviceError is passed on: a phone or an instrument that went away is tried again.
+    """
     try:
         result = measure()
+    except TransientDeviceError:
+        raise
     except EnergyRefusalError as error:
         recorder.unavailable(Metric.ENERGY_MJ, f"{error.reason}: {error.what}")
         return

@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from perfsage.errors import TransientDeviceError
 from perfsage.measurement import Measurement
 from perfsage.metrics import Metric
 from profilers.adb.profiler import AdbProfiler
 from profilers.adb.settings import EnergySettings, RunnerSettings
 from profilers.power.energy import IdleBand
+from profilers.power.monitor import Clock, MonitorInfo, PowerTrace
 from profilers.profiler import Plan
 from tests.adb.conftest import quick_settings
 from tests.adb.phones import Phone
@@ -208,6 +211,45 @@ def test_a_phone_at_a_charger_is_measured_without_it(battery: Phone, key_path: P
     energies = [m for m in outcome.measurements if m.metric is Metric.ENERGY_MJ]
     assert switch.log == "101"
     assert all("plugged_in" not in (m.unavailable or "") for m in energies)
+
+
+class FlakyMonitor:
+    """An instrument of the host that shows 1 W, and loses its cable in the first recording."""
+
+    def __init__(self) -> None:
+        self.begun_s, self.failures = 0.0, 1
+
+    def describe(self) -> MonitorInfo:
+        return MonitorInfo(name="flaky", kind="hwmon", measures="a test", clock=Clock.HOST)
+
+    def start(self) -> None:
+        self.begun_s = time.monotonic()
+
+    def stop(self) -> PowerTrace:
+        if self.failures:
+            self.failures -= 1
+            raise TransientDeviceError("the instrument stopped answering")
+        times = np.arange(self.begun_s, time.monotonic() + 0.01, 0.01)
+        return PowerTrace(
+            source="flaky",
+            clock=Clock.HOST,
+            timestamps_s=times,
+            power_w=np.ones_like(times),
+            refresh_s=0.01,
+        )
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_instrument_that_went_away_is_tried_again(phone: Phone, key_path: Path) -> None:
+    settings = quick_settings(phone, key_path, energy=EnergySettings(window_s=0.5, idle_s=0.5, settle_s=0.2))
+    profiler = AdbProfiler(settings, monitor=FlakyMonitor())
+    (outcome,) = profiler.profile([small()], ONCE)
+    profiler.close()
+    gross = [m for m in outcome.measurements if m.definition == "gross"]
+    assert len(gross) == 1 and gross[0].value == pytest.approx(known_mj(gross[0], 1.0))
+    assert len([m for m in outcome.measurements if m.definition == "inference_mean"]) == 1, "nothing twice"
 
 
 def test_an_idle_phone_that_draws_ten_watts_is_refused(battery: Phone, key_path: Path) -> None:

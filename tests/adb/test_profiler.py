@@ -15,18 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from api.workflows.profile import store_outcomes
 from dataset.records import Network
 from dataset.store import Store
 from perfsage.errors import StableDeviceError, TransientDeviceError
 from perfsage.measurement import Measurement
 from perfsage.metrics import Metric
 from profilers.adb.profiler import AdbProfiler
-from profilers.adb.settings import RunnerSettings
+from profilers.adb.settings import PhoneSettings, RunnerSettings
 from profilers.profiler import Model, Plan, Profiler
 from profilers.testing import ProfilerConformance
 from tests.adb.conftest import quick_settings
 from tests.adb.phones import Phone, why_not
+from tests.dataset.conftest import postgres_server, postgres_url
 from tests.profilers.networks import keyword_spotter, small
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 ONCE = Plan(visits=1, timeout_s=30.0)
 DUMPSYS_THERMAL = "IsStatusOverride: false\nThermal Status: {}\nHAL Ready: true\n"
@@ -238,6 +242,7 @@ def test_a_model_that_always_takes_the_phone_down_costs_one_model(phone: Phone, 
 def test_usb_gone_while_a_model_runs(phone: Phone, open_profiler: Open) -> None:
     """Ten minutes in life; here the run ends long before the connection is back."""
     profiler = open_profiler(phone, absence_s=30.0)
+    assert PhoneSettings(name="x", address="usb:").absence_s >= 600
 
     def unplug() -> None:
         phone.wait_for("board_runner --graph")
@@ -251,6 +256,19 @@ def test_usb_gone_while_a_model_runs(phone: Phone, open_profiler: Open) -> None:
     thread.join()
     profiler.close()
     assert outcome.failure is None
+
+
+def test_usb_gone_between_two_models(phone: Phone, open_profiler: Open) -> None:
+    """For longer than a command is patient."""
+    profiler = open_profiler(phone, patience_s=0.5, absence_s=60.0)
+    outcomes = profiler.profile([small(seed=1), small(seed=2)], ONCE)
+    assert next(outcomes).failure is None
+    phone.hold()
+    back = threading.Timer(3.0, phone.release)
+    back.start()
+    assert next(outcomes).failure is None
+    back.join()
+    profiler.close()
 
 
 def test_a_phone_that_never_comes_back_ends_the_run(phone: Phone, open_profiler: Open) -> None:
@@ -507,7 +525,9 @@ def test_an_android_phone_without_benchmark_model_is_told_where_to_get_it(
 
 
 @pytest.mark.slow
-def test_every_shared_model_end_to_end(phone: Phone, open_profiler: Open, benchmark_model: Path) -> None:
+def test_every_shared_model_end_to_end(
+    phone: Phone, open_profiler: Open, benchmark_model: Path, tmp_path: Path, postgres_url: str
+) -> None:
     from tests.adb.models import SHARED, load
 
     paths = sorted(SHARED.glob("*.tflite"))
@@ -525,4 +545,10 @@ def test_every_shared_model_end_to_end(phone: Phone, open_profiler: Open, benchm
         # LiteRT's compiled models refuse variable tensors and abort on a few; custom operators are nobody's.
         assert len(failed) <= len(paths) / 3, failed
         assert all(failed.values())
+        for target in (str(tmp_path / "m.db"), postgres_url):
+            store_outcomes(target, profiler.describe(), outcomes)
+            with Store.open(target) as store:
+                assert store.stats().networks == len({o.model.graph.model_id for o in outcomes})
+                frame = store.frame(metric="latency_ms")
+            assert frame["network"].nunique() >= len(paths) - len(failed)
     assert phone.processes() == {}
