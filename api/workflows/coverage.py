@@ -108,8 +108,8 @@ def _sample(
     from dataset.spaces import get_space
     from perfsage.graph import read_graph
 
-    if count < 1:
-        raise InvalidInputError(f"{count} networks cannot cover anything", where="--count")
+    if count < 1 or seed < 0:
+        raise InvalidInputError("--count begins at 1, --seed at 0", where=f"{count}, {seed}")
     spaces = [get_space(name) for name in names]
     sampled, total = Sampled(), len(spaces) * len(dtypes) * count
     for number, space, dtype in product(range(seed, seed + count), spaces, dtypes):

@@ -113,7 +113,8 @@ def test_what_was_never_sampled_is_named(
     [
         (["--space", "moon"], 11, "no search space 'moon'"),
         (["--dtype", "int4"], 12, "'int4' is not a dtype"),
-        (["--count", "0"], 12, "--count"),
+        (["--count", "0"], 12, "--count begins at 1"),
+        (["--seed", "-1"], 12, "--seed at 0"),
         (["missing.tflite"], 12, "missing.tflite"),
     ],
 )
