@@ -22,7 +22,7 @@ from profilers.serial.boards import BOARDS, find_board
 from profilers.serial.build import build_firmware
 from profilers.serial.toolchain import TOOL_PACKAGES
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 30.0
 ICOUNT = ("-icount", "shift=0,sleep=off")
 """One instruction a nanosecond, and no waiting for real time: counts repeat exactly."""
 

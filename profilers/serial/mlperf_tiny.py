@@ -188,8 +188,7 @@ class _Runner:
         stimuli = self._five(benchmark)
         self._load(benchmark, graph, stimuli[0])
         rate = windows.trial(WINDOW_TIMEOUT_S)
-        # A tenth more, so that a slightly faster window is long enough too.
-        iterations = max(OFFICIAL_ITERATIONS, int(1.1 * windows.iterations(rate, WINDOW_TIMEOUT_S)))
+        iterations = max(OFFICIAL_ITERATIONS, windows.iterations(rate, WINDOW_TIMEOUT_S))
         timeout_s = 10.0 + 3.0 * rate.host_s * (iterations + benchmark.warmups)
         samples = []
         for stimulus in stimuli:

@@ -20,6 +20,8 @@ VIRTUAL_WINDOW_S = 0.2
 TRIAL_S = 0.2
 SETTLE_S = 0.05
 MAX_ITERATIONS = 1_000_000_000
+MARGIN = 1.1
+"""The trial runs cold and slower than the windows, which must not come out too short for that."""
 
 
 class EdgeMonitor(PowerMonitor, Protocol):
@@ -80,7 +82,7 @@ class Windows:
     def iterations(self, rate: Rate, budget_s: float) -> int:
         """Return how many inferences make a window of the wanted length within `budget_s` of our time."""
         wanted_s, least = self._wanted_s, 1 if self._simulated else OFFICIAL_ITERATIONS
-        wanted = max(least, math.ceil(wanted_s / max(rate.board_s, 1e-9)))
+        wanted = max(least, math.ceil(MARGIN * wanted_s / max(rate.board_s, 1e-9)))
         affordable = int(budget_s / max(rate.host_s, 1e-9))
         return max(1, min(wanted, affordable, MAX_ITERATIONS))
 

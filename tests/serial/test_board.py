@@ -29,7 +29,7 @@ PLAN = Plan(timeout_s=20.0)
 
 
 def settings(address: str, **changes: object) -> BoardSettings:
-    fields = {"name": "serial:test", "address": address, "window_s": 0.02, "inputs": 3, "boot_s": 1.0}
+    fields = {"name": "serial:test", "address": address, "window_s": 0.02, "inputs": 3, "boot_s": 20.0}
     return BoardSettings(**{**fields, "replug_s": 5.0, **changes})  # type: ignore[arg-type]
 
 

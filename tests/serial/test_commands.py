@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 from api.cli import mlperf_tiny
 from profilers.serial.emulate import EmulatedPort
 from profilers.serial.link import Link
+from tests.api.support import PROGRAM
 from tests.serial.test_mlperf_tiny import keyword_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +63,23 @@ def test_emulate_prints_an_address_that_answers() -> None:
         process.kill()
         process.wait(10)
         process.stdout.close()
+
+
+def perfsage(*words: object) -> dict[str, Any]:
+    command = [*PROGRAM, *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_profile_and_collect_use_a_board_like_any_device(tmp_path: Path, board: EmulatedPort) -> None:
+    device = f"serial:{board.address}"
+    (tmp_path / "kws.tflite").write_bytes(keyword_network())
+    text = json.dumps(perfsage("profile", tmp_path / "kws.tflite", "--device", device))
+    assert device in text and "median_of_windows" in text
+    words = ("--space", "kws", "--count", 2, "--device", device, "--db", tmp_path / "labels.db")
+    assert perfsage("collect", *words)["measured"] == 2
 
 
 def test_mlperf_tiny(tmp_path: Path, board: EmulatedPort) -> None:

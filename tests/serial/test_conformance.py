@@ -18,7 +18,9 @@ class TestVirtualBoard(ProfilerConformance):
 
     @classmethod
     def open(cls) -> SerialProfiler:
-        settings = BoardSettings(name="serial:virtual", address=cls.port.address, window_s=0.01, replug_s=2.0)
+        settings = BoardSettings(
+            name="serial:virtual", address=cls.port.address, window_s=0.01, replug_s=2.0, boot_s=20.0
+        )
         return SerialProfiler(settings)
 
     @classmethod

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import select
+import socketserver
 import termios
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -141,6 +146,38 @@ def test_a_long_command_has_the_time_that_the_wire_takes(board: EmulatedPort) ->
     assert link.command("db " + "00" * 600, timeout_s=0.5).lines == ()
     link.close()
     wire.close()
+
+
+@contextmanager
+def served(board: EmulatedPort) -> Iterator[int]:
+    """The board behind a TCP port, as a terminal server puts it there."""
+
+    class Bridge(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            line = os.open(board.address, os.O_RDWR | os.O_NOCTTY)
+            while readable := select.select([line, self.request], [], [], 30.0)[0]:
+                if line in readable:
+                    self.request.sendall(os.read(line, 65536))
+                if self.request in readable:
+                    if not (data := self.request.recv(65536)):
+                        break
+                    os.write(line, data)
+            os.close(line)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Bridge) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_over_a_socket(board: EmulatedPort) -> None:
+    with served(board) as port:
+        link = Link(f"socket://127.0.0.1:{port}", QUICK)
+        link.open()
+        dut, data = Dut(link), bytes(range(256))
+        dut.load(data)
+        assert dut.read_back() == data
+        link.close()
 
 
 def test_a_refusal_is_stable_and_names_the_boards_words(link: Link) -> None:

@@ -122,7 +122,9 @@ def wired(tmp_path: Path) -> Iterator[tuple[PowerShield, SerialProfiler]]:
     with start_tflm(energy_mode=True, edges=pipe) as port:
         peer = PowerShield(POWER_W, edges=pipe)
         peer.start()
-        settings = BoardSettings(name="serial:board", address=port.address, window_s=0.3, warmups=1, inputs=3)
+        settings = BoardSettings(
+            name="serial:board", address=port.address, window_s=0.3, warmups=1, inputs=3, boot_s=20.0
+        )
         profiler = SerialProfiler(settings, monitor=opened(peer, stall_s=0.3))
         yield peer, profiler
         profiler.close()
@@ -152,7 +154,7 @@ def test_the_board_is_powered_before_it_is_asked(tmp_path: Path) -> None:
         wire.to_board = lambda data: data if "pwr on nostatus" in shield.commands else b""
         shield.start()
         wire.start()
-        settings = BoardSettings(name="serial:board", address=wire.path, window_s=0.05, inputs=1, boot_s=2.0)
+        settings = BoardSettings(name="serial:board", address=wire.path, window_s=0.05, inputs=1, boot_s=20.0)
         profiler = SerialProfiler(settings, monitor=opened(shield))
         assert Metric.ENERGY_MJ in profiler.describe().metrics
         profiler.close()
