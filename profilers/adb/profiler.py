@@ -17,6 +17,7 @@ from profilers.adb.runner import RunFailure, command, identify, operators
 from profilers.adb.session import MODELS, Session
 from profilers.adb.settings import PhoneSettings, RunnerSettings
 from profilers.adb.transport import StorageFullError
+from profilers.adb.turns import turn_of
 from profilers.adb.visit import Visit, visit
 from profilers.outcomes import Recorder
 from profilers.power.monitor import PowerMonitor
@@ -76,13 +77,14 @@ class AdbProfiler:
         A model that fails gives an outcome with its reason. A phone that cannot be reached any more, or
         does not cool down, raises TransientDeviceError; one that can never work StableDeviceError.
         """
-        self._closing = False
-        if not self._session.is_open:
-            self._open()
-        for index, model in enumerate(models):
-            if index:
-                time.sleep(self.settings.idle_between_models_s)
-            yield self._with_retries(model, plan)
+        with turn_of(self.settings.address).taken(self._let_go, self.settings.absence_s):
+            self._closing = False
+            if not self._session.is_open:
+                self._open()
+            for index, model in enumerate(models):
+                if index:
+                    time.sleep(self.settings.idle_between_models_s)
+                yield self._with_retries(model, plan)
 
     def close(self) -> None:
         """Let go of the phone, its monitor and its port.
@@ -90,6 +92,9 @@ class AdbProfiler:
         From another thread this ends a measurement that runs, which then raises.
         """
         self._closing = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._energy is not None:
             self._energy.close()
         self._session.close()

@@ -21,6 +21,8 @@ from dataset.store import Store
 from perfsage.errors import StableDeviceError, TransientDeviceError
 from perfsage.measurement import Measurement
 from perfsage.metrics import Metric
+from profilers.adb.address import Address
+from profilers.adb.lock import phone_lock
 from profilers.adb.profiler import AdbProfiler
 from profilers.adb.settings import PhoneSettings, RunnerSettings
 from profilers.profiler import Model, Plan, Profiler
@@ -184,11 +186,29 @@ def authorize(phone: Phone, open_profiler: Open) -> None:
 
 
 def test_a_phone_in_use_is_not_shared(phone: Phone, open_profiler: Open) -> None:
-    first = open_profiler(phone)
-    assert len(list(first.profile([small()], ONCE))) == 1
-    with pytest.raises(TransientDeviceError, match=f"in use by process {os.getpid()}"):
+    with (
+        phone_lock(Address.parse(phone.address)),  # as another process would hold it
+        pytest.raises(TransientDeviceError, match=f"in use by process {os.getpid()}"),
+    ):
         list(open_profiler(phone).profile([small()], ONCE))
-    first.close()
+
+
+def test_entries_of_one_phone_take_turns(phone: Phone, open_profiler: Open) -> None:
+    """Such as its CPU and its GPU, in one collection."""
+    profilers = [open_profiler(phone), open_profiler(phone)]
+
+    def measure(profiler: AdbProfiler) -> list[str | None]:
+        return [o.failure for seed in range(2) for o in profiler.profile([small(seed=seed)], ONCE)]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(measure, profilers)) == [[None, None]] * 2
+    assert [measure(profiler) for profiler in (*profilers, *profilers)] == [[None, None]] * 4
+    waiting = profilers[0].profile([small()], ONCE)
+    next(waiting)  # it is not at its end
+    impatient = open_profiler(phone, absence_s=0.2)
+    with pytest.raises(TransientDeviceError, match="another device of the inventory"):
+        next(impatient.profile([small()], ONCE))
+    waiting.close()
 
 
 def test_adbd_killed_before_during_and_after_a_run(phone: Phone, open_profiler: Open) -> None:
