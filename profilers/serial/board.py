@@ -16,7 +16,7 @@ from perfsage.metrics import Metric
 from profilers.outcomes import Recorder, without_values
 from profilers.profiler import Model, Outcome, Plan
 from profilers.serial.benchmarks import find_benchmark, random_stimulus
-from profilers.serial.errors import LineError, PortGoneError
+from profilers.serial.errors import LineError, PortGoneError, TooSlowError
 from profilers.serial.extension import BoardInfo, Extension, TickUnit
 from profilers.serial.inputs import random_input
 from profilers.serial.session import Session
@@ -89,23 +89,29 @@ class SerialProfiler:
                 failure = error
             except UnsupportedModelError as error:
                 return without_values(recorder, str(error), failed=False)
+            except TooSlowError as error:
+                failure = error
+                break
             except StableDeviceError as error:
                 return without_values(recorder, str(error), failed=True)
-        self._leave_in_step()
+        self._leave_in_step(plan.timeout_s)
         return without_values(recorder, str(failure), failed=True)
 
-    def _leave_in_step(self) -> None:
-        """After the last failure, make the board ready for the next model; it may be rebooting still."""
-        try:
-            self.session.recover()
-        except PortGoneError:
-            raise
-        except LineError as error:
-            raise TransientDeviceError(
-                f"the board does not come back: {error.what}",
-                where=self.settings.name,
-                hint="Reset the board.",
-            ) from error
+    def _leave_in_step(self, patience_s: float) -> None:
+        """After the last failure, make the board ready for the next model; it may be booting or at work still."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                return self.session.recover()
+            except PortGoneError:
+                raise
+            except LineError as error:
+                if time.monotonic() >= deadline:
+                    raise TransientDeviceError(
+                        f"the board does not come back: {error.what}",
+                        where=self.settings.name,
+                        hint="Reset the board.",
+                    ) from error
 
     def _measure(self, recorder: Recorder, plan: Plan) -> Outcome:
         recorder.measurements.clear()

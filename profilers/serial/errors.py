@@ -48,6 +48,10 @@ class BoardRefusedError(StableDeviceError):
         super().__init__(f"the board refused {command!r}: {reason}", where=where, hint=hint)
 
 
+class TooSlowError(StableDeviceError):
+    """One inference takes longer than a model may; the board is at it still."""
+
+
 class BoardCannotRunError(UnsupportedModelError):
     """The board received the model and cannot run it; `operator` names the missing operator, if one is."""
 

@@ -10,6 +10,8 @@ from typing import Protocol
 from perfsage.errors import StableDeviceError, TransientDeviceError
 from profilers.power.energy import EnergyRefusalError, RefusalReason, integrate
 from profilers.power.monitor import PowerMonitor, PowerTrace, Window
+from profilers.serial.dut import Inference
+from profilers.serial.errors import NoAnswerError, TooSlowError
 from profilers.serial.extension import TickUnit
 from profilers.serial.session import Session
 from profilers.serial.settings import OFFICIAL_ITERATIONS, OFFICIAL_WINDOW_S
@@ -71,13 +73,25 @@ class Windows:
         while True:
             begin = time.monotonic()
             left_s = max(deadline - begin, 0.1)
-            inference = self.session.dut.infer(iterations, 0, timeout_s=left_s)
+            inference = self._infer_within(iterations, left_s)
             host_s = time.monotonic() - begin
             board_s = host_s if inference.window_us is None else inference.window_us / 1e6
             enough = self._exact and board_s > 0
             if enough or board_s >= TRIAL_S or host_s > left_s / 4:
                 return Rate(self._real_s(board_s) / iterations, host_s / iterations)
             iterations *= 10
+
+    def _infer_within(self, iterations: int, limit_s: float) -> Inference:
+        try:
+            return self.session.dut.infer(iterations, 0, timeout_s=limit_s)
+        except NoAnswerError as error:
+            if b"m-infer-start" not in error.received or b"m-infer-done" in error.received:
+                raise
+            raise TooSlowError(
+                f"the board was not done with {iterations} inferences after {limit_s:.3g} s",
+                where=self.session.settings.name,
+                hint="Allow more time a model, or use a smaller one.",
+            ) from error
 
     def iterations(self, rate: Rate, budget_s: float) -> int:
         """Return how many inferences make a window of the wanted length within `budget_s` of our time."""

@@ -122,6 +122,30 @@ def test_a_board_that_falls_silent_in_a_model_is_measured_again(board: EmulatedP
     assert [outcome.failure for outcome in outcomes] == [None, None]
 
 
+def test_a_model_that_takes_too_long_costs_that_model(board: EmulatedPort) -> None:
+    """What follows the start of an inference is held back, as if the board were at work."""
+    wire = Between(board.address)
+    held: list[bytes] = []
+
+    def work_long(data: bytes) -> bytes:
+        if not held and b"m-infer-start" in data:
+            before, start, after = data.partition(b"m-infer-start")
+            held.append(after)
+            wire.write(before + start)
+            time.sleep(7.0)
+            return after
+        return data
+
+    wire.to_host = work_long
+    wire.start()
+    profiler = SerialProfiler(settings(wire.path))
+    slow, second = profiler.profile([small(), keyword_spotter()], Plan(timeout_s=5.0))
+    profiler.close()
+    wire.close()
+    assert slow.failure is not None and "was not done" in slow.failure
+    assert second.failure is None
+
+
 def test_two_programs_cannot_share_a_board(board: EmulatedPort) -> None:
     first, second = Link(board.address), Link(board.address)
     first.open()
