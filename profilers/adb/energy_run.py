@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from perfsage.errors import InvalidInputError, PerfsageError, StableDeviceError
 from profilers.adb.clock import read_clock
+from profilers.adb.command import command, for_energy
 from profilers.adb.conditions import read_state
-from profilers.adb.runner import command, for_energy
 from profilers.adb.session import Session
 from profilers.adb.visit import JOB_MARGIN_S, Visit, finish
 from profilers.power.battery import BatteryGauge

@@ -10,10 +10,11 @@ from perfsage.device import Device
 from perfsage.errors import PerfsageError, StableDeviceError, TransientDeviceError
 from perfsage.measurement import Mode
 from perfsage.metrics import Metric
+from profilers.adb.command import command
 from profilers.adb.energy_run import EnergyResult, EnergyRun
 from profilers.adb.jobs import JobLostError
 from profilers.adb.records import record_energy, record_operators, record_visits
-from profilers.adb.runner import RunFailure, command, identify, operators
+from profilers.adb.runner import RunFailure, identify, operators
 from profilers.adb.session import MODELS, Session
 from profilers.adb.settings import PhoneSettings, RunnerSettings
 from profilers.adb.transport import StorageFullError

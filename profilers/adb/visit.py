@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from profilers.adb.benchmark_log import BenchmarkReport, measured_span_s
+from profilers.adb.command import RESULT_FILE
 from profilers.adb.conditions import State, read_state
 from profilers.adb.jobs import JobResult
-from profilers.adb.runner import RESULT_FILE, report
+from profilers.adb.runner import report
 from profilers.adb.session import Session
 
 JOB_MARGIN_S = 30.0

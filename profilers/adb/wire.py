@@ -161,7 +161,7 @@ class Wire:
         try:
             return AdbDeviceUsb(self._address.usb_serial or None, banner=b"perfsage")
         except InvalidTransportError:
-            raise MissingExtraError("adb-shell[usb]", "adb") from None
+            raise MissingExtraError("adb-shell[usb]", "usb") from None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
