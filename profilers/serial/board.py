@@ -98,7 +98,7 @@ class SerialProfiler:
         return without_values(recorder, str(failure), failed=True)
 
     def _leave_in_step(self, patience_s: float) -> None:
-        """After the last failure, make the board ready for the next model; it may be booting or at work still."""
+        """After the last failure, make the board ready for the next model; it may still boot or work."""
         deadline = time.monotonic() + patience_s
         while True:
             try:
