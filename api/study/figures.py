@@ -73,11 +73,13 @@ def overview(study: StudyRows, metric: Metric, dtype: str) -> Figure | None:
     rows = [row for row in study.of(metric) if row.dtype == dtype and row.value]
     if not rows:
         return None
-    order = sorted({row.network for row in rows}, key=lambda name: _size(study, name))
+    sizes = {row.network: _size(study, row.network) for row in rows}
+    order = sorted(sizes, key=lambda name: (sizes[name] == 0, sizes[name], name))
     marks = [(row.network, Mark(row.value or 0.0, 0, row.device, _title(row), hollow(row))) for row in rows]
     chart = dot_plot(f"{_TITLES[metric]}, {metric.unit}", order, marks, device_colours(study))
     definitions = _definitions(study, metric, {row.device for row in rows})
-    caption = f"Networks from fewest to most MACs. What is counted: {definitions}."
+    last = ", those of unknown MACs last" if 0 in sizes.values() else ""
+    caption = f"Networks from fewest to most MACs{last}. What is counted: {definitions}."
     return Figure(f"{_TITLES[metric]}, {dtype}", _legend(study, rows) + chart, caption)
 
 

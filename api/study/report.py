@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from dataset.store import Store
 
 
+_MOST_LETTERS = 200
+"""Of a reason in the page; the tables have all of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What `write_report` wrote."""
@@ -204,10 +208,10 @@ def _unavailable(found: Findings, names: Mapping[str, str]) -> str:
             groups[(row.unavailable or "").partition(":")[0]].append(row)
     rows = [
         [
-            escape(Counter(row.unavailable or "" for row in group).most_common(1)[0][0]),
+            escape(_shortened(Counter(row.unavailable or "" for row in group).most_common(1)[0][0])),
             ", ".join(_device(names, name) for name in dict.fromkeys(row.device for row in group)),
             ", ".join(dict.fromkeys(row.metric.value for row in group)),
-            ", ".join(dict.fromkeys(row.dtype for row in group)),
+            "; ".join(dict.fromkeys(row.dtype for row in group)),
             str(len({row.network for row in group})),
             f"{len(group):,}",
         ]
@@ -217,3 +221,7 @@ def _unavailable(found: Findings, names: Mapping[str, str]) -> str:
         return ""
     head = ("reason (the most frequent of its kind)", "devices", "metrics", "types", "networks", "values")
     return "<h3>What could not be had</h3>" + table(head, rows)
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _MOST_LETTERS else f"{reason[:_MOST_LETTERS].rstrip()}…"

@@ -167,6 +167,11 @@ def legend(entries: Sequence[tuple[str, str]], extra: Sequence[tuple[str, str, b
     ) + "</p>"  # fmt: skip
 
 
+def _room(names: Sequence[str]) -> int:
+    """Return the pixels that the longest name beside an axis needs; the same for names of usual length."""
+    return min(max(188, 16 + round(6.4 * max(map(len, names), default=0))), 320)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A value of a series in a row of a dot plot, or a point of a scatter plot."""
@@ -197,7 +202,7 @@ def dot_plot(
     spans: Sequence[tuple[str, Span]] = (),
 ) -> str:
     """Return a chart with one line a row and a logarithmic horizontal axis."""
-    chart = Chart(height=62 + 19 * len(rows), left=188)
+    chart = Chart(height=62 + 19 * len(rows), left=_room(rows))
     ends = [end for _, span in spans for end in (span.low, span.high)]
     axis = Axis.over(label, [*ends, *(mark.x for _, mark in marks)])
     chart.horizontal(axis)
@@ -286,7 +291,7 @@ def bars(
     label: str, rows: Sequence[tuple[str, Sequence[tuple[float, str, str]]]], *, show: Callable[[float], str]
 ) -> str:
     """Return horizontal bars, each of stacked (value, colour, title); the sum stands at the end."""
-    chart = Chart(height=60 + 20 * len(rows), left=188, right=64)
+    chart = Chart(height=60 + 20 * len(rows), left=_room([name for name, _ in rows]), right=64)
     axis = Axis.over(label, [0.0, *(sum(v for v, _, _ in parts) for _, parts in rows)], log=False, zero=True)
     chart.horizontal(axis)
     for place, (name, parts) in enumerate(rows):

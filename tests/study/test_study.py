@@ -22,7 +22,7 @@ from api.study.rows import read_rows
 from api.study.run import Tally, run_study
 from api.study.spec import Spec, read_spec, ready_studies
 from api.study.statistics import frontier, spearman
-from api.study.svg import Axis, Mark, scatter
+from api.study.svg import Axis, Mark, dot_plot, scatter
 from dataset.sources.running import import_source
 from dataset.store import Store
 from dataset.zoo import build_network
@@ -217,6 +217,13 @@ def test_names_in_a_chart_cover_neither_dots_nor_each_other() -> None:
     for left, head, right, foot in boxes:
         assert not any(left < x < right and head < y < foot for x, y in dots)
         assert sum(left < b[2] and b[0] < right and head < b[3] and b[1] < foot for b in boxes) == 1
+
+
+@pytest.mark.parametrize("letters", [3, 25, 34, 45])
+def test_names_beside_an_axis_are_not_cut_off(letters: int) -> None:
+    drawn = dot_plot("x", ["n" * letters], [("n" * letters, Mark(1.0, 0, "s", ""))], {"s": "#000"})
+    [end] = re.findall(r'<text x="([\d.]+)"[^>]*text-anchor="end"', drawn)
+    assert float(end) - 6.2 * letters > 0
 
 
 def test_reasons_are_told_once(found: Findings, store: Store) -> None:
