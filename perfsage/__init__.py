@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perfsage.client import AsyncClient as AsyncClient
+    from perfsage.client import Client as Client
     from perfsage.device import Device
     from perfsage.errors import PerfsageError
     from perfsage.graph import Graph, read_graph
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from perfsage.predictor import Predictor, load_predictor
 
 _HOMES = {
+    "AsyncClient": "perfsage.client",
+    "Client": "perfsage.client",
     "Device": "perfsage.device",
     "Graph": "perfsage.graph",
     "Interval": "perfsage.prediction",
@@ -59,6 +63,7 @@ __all__ = [
     "load_predictor",
     "read_graph",
 ]
+"""Without the clients, which need the extra `client`, so that `from perfsage import *` works without it."""
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import perfsage
 from perfsage import load_predictor, read_graph
 from perfsage.client import AsyncClient, Candidate, Client, RefusedError, Uploaded
 from perfsage.device import Device
@@ -197,6 +198,10 @@ def test_lost_answers_are_asked_for_again_and_nothing_is_added_twice(
         [answer] = client.predict([Candidate("kws", seed=9)])
     assert answer.error is None
     assert network.calls == 3
+
+
+def test_the_clients_are_names_of_the_package() -> None:
+    assert (perfsage.Client, perfsage.AsyncClient) == (Client, AsyncClient)
 
 
 def test_a_service_that_is_not_there_is_named() -> None:
