@@ -166,6 +166,23 @@ return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
 """
 
 
+def test_charts_can_be_read_in_a_narrow_window(browser: Any, models: dict[str, Path], other: Path) -> None:
+    size = browser.get_window_size()
+    choose(browser, models["int8"], other)
+    browser.set_window_size(420, 900)
+    try:
+        wait(browser, lambda b: b.execute_script(SMALLEST_TEXT) >= 10)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.set_window_size(size["width"], size["height"])
+
+
+SMALLEST_TEXT = """
+const texts = [...document.querySelectorAll("#charts text, #operator-chart text, #memory-chart text")];
+return Math.min(...texts.map((text) => text.getBoundingClientRect().height));
+"""
+
+
 def test_hostile_names_stay_text(browser: Any, models: dict[str, Path]) -> None:
     name = "<img src=x onerror=alert(1)>.tflite"
     browser.execute_script(DROP, name, list(models["int8"].read_bytes()))

@@ -1,6 +1,6 @@
 // The page's state and events: files in, views out, everything in the address that a link has to say.
 
-import { byId, el, options } from "./dom.js";
+import { byId, el, narrow, options } from "./dom.js";
 import { METRICS } from "./format.js";
 import { asCsv, asJson, save } from "./files.js";
 import { info, readFile, readShared, share, useKey } from "./service.js";
@@ -112,6 +112,7 @@ function start() {
   byId("save-csv").addEventListener("click", () => save(asCsv(models), "text/csv", "perfsage.csv"));
   byId("clear").addEventListener("click", () => { location.href = "/"; });
   window.addEventListener("hashchange", openLink);
+  narrow.addEventListener("change", () => { if (models.length) { devices(); operators(false); memory(); } });
   info().then((found) => { byId("key-form").hidden = !found.keys_required; }, (error) => { if (error.status === 401) byId("key-form").hidden = false; else complain(error); });
   openLink();
 }

@@ -20,6 +20,9 @@ function fill(node, attributes, children) {
   return node;
 }
 
+// Charts are drawn for the window that they are in: shrunk, their text could not be read on a phone.
+export const narrow = matchMedia("(max-width: 40rem)");
+
 export const byId = (id) => document.getElementById(id);
 
 export function options(select, entries, chosen) {

@@ -1,11 +1,9 @@
 // The memory plan: operators to the right, addresses upwards, one patch a buffer.
 
-import { svg } from "./dom.js";
+import { narrow, svg } from "./dom.js";
 import { bytes } from "./format.js";
 import { scale } from "./scale.js";
 
-const WIDTH = 1100;
-const HEIGHT = 340;
 const LEFT = 74;
 const TOP = 14;
 const BOTTOM = 30;
@@ -47,19 +45,20 @@ function shown(plan) {
 
 export function memoryChart(inspection) {
   const plan = inspection.memory_plan;
+  const [width, height] = narrow.matches ? [340, 220] : [1100, 340];
   const steps = Math.max(plan.steps.length, 1);
-  const x = (step) => LEFT + ((WIDTH - LEFT) * step) / steps;
-  const ruler = scale([0, plan.peak_bytes], TOP + HEIGHT, TOP, { binary: true });
+  const x = (step) => LEFT + ((width - LEFT) * step) / steps;
+  const ruler = scale([0, plan.peak_bytes], TOP + height, TOP, { binary: true });
   const grid = ruler.ticks.flatMap((tick) => [
-    svg("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: ruler.at(tick), y2: ruler.at(tick) }),
+    svg("line", { class: "grid", x1: LEFT, x2: width, y1: ruler.at(tick), y2: ruler.at(tick) }),
     svg("text", { class: "soft", x: LEFT - 8, y: ruler.at(tick) + 4, "text-anchor": "end" }, bytes(tick)),
   ]);
-  const cursor = svg("line", { class: "cursor", y1: TOP, y2: TOP + HEIGHT });
-  const peak = svg("line", { class: "peak", x1: LEFT, x2: WIDTH, y1: ruler.at(plan.peak_bytes), y2: ruler.at(plan.peak_bytes) });
-  const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${TOP + HEIGHT + BOTTOM}`, role: "img",
+  const cursor = svg("line", { class: "cursor", y1: TOP, y2: TOP + height });
+  const peak = svg("line", { class: "peak", x1: LEFT, x2: width, y1: ruler.at(plan.peak_bytes), y2: ruler.at(plan.peak_bytes) });
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${TOP + height + BOTTOM}`, role: "img",
     "aria-label": `Memory plan: ${bytes(plan.peak_bytes)} at its peak over ${steps - 1} operators. The slider below goes through them.` },
   grid, shown(plan).map((buffer, number) => patch(inspection, buffer, number, x, ruler.at)), peak, cursor,
-  svg("text", { class: "soft", x: (LEFT + WIDTH) / 2, y: TOP + HEIGHT + 22, "text-anchor": "middle" }, "operators, in the order of the file"));
+  svg("text", { class: "soft", x: (LEFT + width) / 2, y: TOP + height + 22, "text-anchor": "middle" }, "operators, in the order of the file"));
   const moveTo = (step) => {
     const middle = (x(step) + x(step + 1)) / 2;
     cursor.setAttribute("x1", middle);

@@ -4,7 +4,7 @@ export function scale(values, from, to, { binary = false, wantedTicks = 4 } = {}
   const high = Math.max(...values);
   const low = Math.min(...values);
   const base = binary ? 2 : 10;
-  return low > 0 && high / low > 20 ? logarithmic(low, high, from, to, base) : linear(high || 1, from, to, wantedTicks, base);
+  return low > 0 && high / low > 20 ? logarithmic(low, high, from, to, wantedTicks + 1, base) : linear(high || 1, from, to, wantedTicks, base);
 }
 
 function linear(high, from, to, wanted, base) {
@@ -16,11 +16,11 @@ function linear(high, from, to, wanted, base) {
   return { at: (value) => from + ((to - from) * value) / top, ticks, kind: "linear" };
 }
 
-function logarithmic(low, high, from, to, base) {
+function logarithmic(low, high, from, to, wanted, base) {
   const log = (value) => Math.log(value) / Math.log(base);
   const first = Math.floor(log(low));
   const last = Math.max(first + 1, Math.ceil(log(high)));
-  const stride = Math.ceil((last - first) / 5);
+  const stride = Math.ceil((last - first) / wanted);
   const ticks = [];
   for (let power = first; power <= last; power += stride) ticks.push(base ** power);
   const at = (value) => from + ((to - from) * (log(value) - first)) / (last - first);
