@@ -99,5 +99,7 @@ def _show(tally: Tally) -> None:
         f"{tally.total:,} cells: {tally.measured:,} measured now, {tally.predicted:,} predicted now, "
         f"{tally.stored_before:,} stored before; {tally.failed:,} failed."
     )
+    if tally.failed:
+        console.print("Why they failed stands in the report, under What could not be had.")
     for name, reason in tally.missing.items():
         console.print(f"Missing: {name}: {reason}")
