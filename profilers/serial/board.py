@@ -20,7 +20,7 @@ from profilers.serial.errors import LineError, PortGoneError, TooSlowError
 from profilers.serial.extension import BoardInfo, Extension, TickUnit
 from profilers.serial.inputs import random_input
 from profilers.serial.session import Session
-from profilers.serial.settings import OFFICIAL_WINDOW_S, BoardSettings
+from profilers.serial.settings import OFFICIAL_WINDOW_S, SILICON_TIMEOUT_S, BoardSettings
 from profilers.serial.windows import EdgeMonitor, Rate, Sample, Windows
 
 TOOL = "mlperf-tiny-serial"
@@ -94,7 +94,7 @@ class SerialProfiler:
                 break
             except StableDeviceError as error:
                 return without_values(recorder, str(error), failed=True)
-        self._leave_in_step(plan.timeout_s)
+        self._leave_in_step(self._limit_s(plan))
         return without_values(recorder, str(failure), failed=True)
 
     def _leave_in_step(self, patience_s: float) -> None:
@@ -115,8 +115,9 @@ class SerialProfiler:
 
     def _measure(self, recorder: Recorder, plan: Plan) -> Outcome:
         recorder.measurements.clear()
-        deadline = time.monotonic() + plan.timeout_s
-        self._place(recorder.model, plan.timeout_s)
+        limit_s = self._limit_s(plan)
+        deadline = time.monotonic() + limit_s
+        self._place(recorder.model, limit_s)
         run = self._run(recorder.model, deadline)
         recorder.conditions = self._conditions(run)
         self._record_time(recorder, run)
@@ -125,6 +126,12 @@ class SerialProfiler:
         if plan.per_operator:
             self._record_operators(recorder, max(deadline - time.monotonic(), 1.0))
         return recorder.outcome(notes=self._notes(run))
+
+    def _limit_s(self, plan: Plan) -> float:
+        if self.settings.timeout_s is not None:
+            return self.settings.timeout_s
+        silicon = _mode(self.session.extension) is Mode.MEASURED
+        return max(plan.timeout_s, SILICON_TIMEOUT_S) if silicon else plan.timeout_s
 
     def _place(self, model: Model, timeout_s: float) -> None:
         """Have the board hold this model: by uploading it, or because it is flashed with it."""

@@ -211,7 +211,7 @@ class Extension:
         return StableDeviceError(
             f"the time was up when {sent} of the model's {size} bytes were sent",
             where=self.dut.channel.name,
-            hint="Allow more time a model, or raise the baud rate.",
+            hint="Set timeout_s for this board in lab.toml, or raise the baud rate.",
         )
 
     def _cannot_run(self, reason: str, operator: str | None) -> BoardCannotRunError:

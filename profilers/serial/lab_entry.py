@@ -30,6 +30,7 @@ class BoardEntry(BaseModel):
     window_s: float | None = Field(default=None, gt=0, le=3600)
     inputs: int = Field(default=5, ge=1, le=1000)
     warmups: int = Field(default=10, ge=0, le=1_000_000)
+    timeout_s: float | None = Field(default=None, gt=0, le=86400)
     clock_hz: int | None = Field(default=None, ge=1)
     cycles_per_instruction: float = Field(default=1.0, gt=0, le=1000)
     holds_model: Path | None = None

@@ -9,6 +9,8 @@ OFFICIAL_WINDOW_S = 10.0
 """MLPerf Tiny: a window lasts at least this long, and holds at least ten inferences."""
 OFFICIAL_ITERATIONS = 10
 OFFICIAL_INPUTS = 5
+SILICON_TIMEOUT_S = 600.0
+"""Five windows, their inputs and an upload at 115200 baud take minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class BoardSettings:
     """Length of a window on the board's clock; None: 10 s on silicon, a million ticks on an emulator."""
     inputs: int = OFFICIAL_INPUTS
     warmups: int = 10
+    timeout_s: float | None = None
+    """Time for one network; None: the plan's, and at least ten minutes on silicon."""
     clock_hz: int | None = None
     """Overrides the clock that the firmware states; needed where it states none."""
     cycles_per_instruction: float = 1.0

@@ -90,7 +90,7 @@ class Windows:
             raise TooSlowError(
                 f"the board was not done with {iterations} inferences after {limit_s:.3g} s",
                 where=self.session.settings.name,
-                hint="Allow more time a model, or use a smaller one.",
+                hint="Set timeout_s for this board in lab.toml, or use a smaller network.",
             ) from error
 
     def iterations(self, rate: Rate, budget_s: float) -> int:

@@ -163,11 +163,12 @@ def test_replugging_under_another_name_loses_nothing(tmp_path: Path, board: Emul
     name.symlink_to(wires[0].path)
 
     def replug() -> None:
+        # The name goes first: the number of a closed terminal may soon be that of another test's.
+        name.unlink()
         wires[0].close()
         time.sleep(0.3)
         wires.append(Between(board.address))
         wires[1].start()
-        name.unlink()
         name.symlink_to(wires[1].path)
 
     profiler = SerialProfiler(settings(str(name)))
@@ -182,11 +183,13 @@ def test_replugging_under_another_name_loses_nothing(tmp_path: Path, board: Emul
     assert [o.failure for o in (before, during, after)] == [None, None, None]
 
 
-def test_a_board_that_is_gone_raises(board: EmulatedPort) -> None:
-    wire = Between(board.address)
+def test_a_board_that_is_gone_raises(tmp_path: Path, board: EmulatedPort) -> None:
+    wire, name = Between(board.address), tmp_path / "by-id"
     wire.start()
-    profiler = SerialProfiler(settings(wire.path, replug_s=0.2))
+    name.symlink_to(wire.path)
+    profiler = SerialProfiler(settings(str(name), replug_s=0.2))
     profiler.describe()
+    name.unlink()
     wire.close()
     with pytest.raises(TransientDeviceError):
         list(profiler.profile([small()], PLAN))
@@ -281,6 +284,13 @@ def test_short_windows_on_real_boards_are_noted(tmp_path: Path) -> None:
         (outcome,) = profiler.profile([small()], PLAN)
         profiler.close()
     assert "shorter than MLPerf Tiny's 10 s" in outcome.notes[0]
+
+
+def test_a_board_may_have_a_time_limit_of_its_own(board: EmulatedPort) -> None:
+    profiler = SerialProfiler(settings(board.address, timeout_s=1e-9))
+    (outcome,) = profiler.profile([small(seed=9)], PLAN)
+    profiler.close()
+    assert outcome.failure is not None and "the time was up" in outcome.failure
 
 
 def test_names(board: EmulatedPort) -> None:

@@ -247,13 +247,13 @@ def test_replugged_under_another_name(tmp_path: Path, board: EmulatedPort) -> No
     name.symlink_to(first.path)
     link = Link(str(name), QUICK)
     link.open()
+    name.unlink()
     first.close()
     with pytest.raises(PortGoneError):
         for _ in range(5):
             link.command("name", timeout_s=0.2)
     second = Between(board.address)
     second.start()
-    name.unlink()
     name.symlink_to(second.path)
     link.reopen(5.0)
     assert link.command("name").find("perfsage-tflm")
