@@ -182,7 +182,8 @@ def main() -> None:
 
 def soak(predictor: Path, seconds: float, duration: float) -> None:
     """Ask for half of what the service can do, for long; say whether memory grows and answers fail."""
-    service = Service(predictor)
+    # The cache is too small for all of them, so that every request is predicted, kept and forgotten again.
+    service = Service(predictor, cache_bytes=1 << 18)
     try:
         with tempfile.TemporaryDirectory() as name:
             bodies = [batch([strip_weights(model)]) for model in variants(BATCH)]
