@@ -100,5 +100,6 @@ def _refuse_on_board(settings: RunnerSettings, threads: int, profile_to: str | N
     for what, asked in wanted.items():
         if asked:
             raise StableDeviceError(
-                f"PerfSAGE's board runner does not offer {what}", hint=f"Set `runner`. {WHERE_TO_GET_IT}"
+                f"PerfSAGE's board runner does not offer {what}",
+                hint=f"Name a {PROGRAM} as runner.path in lab.toml. {WHERE_TO_GET_IT}",
             )

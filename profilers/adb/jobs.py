@@ -123,12 +123,12 @@ class Jobs:
         }
 
     def _end(self, mark: str) -> None:
-        # Twice: a process may have been made between the listing and the signal.
-        for _ in range(2):
-            self._adb.run(
-                f"for e in $(grep -las {mark} /proc/[0-9]*/environ); do p=${{e%/environ}}; "
-                "kill -KILL ${p#/proc/} 2>/dev/null; done; true"
-            )
+        # Until none is seen twice: a process that begins shows no environment for a moment.
+        self._adb.run(
+            f"n=0; i=0; while [ $n -lt 2 ] && [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); "
+            f"for e in $(grep -las {mark} /proc/[0-9]*/environ); do n=0; p=${{e%/environ}}; "
+            "kill -KILL ${p#/proc/} 2>/dev/null; done; [ $n -ne 1 ] || sleep 0.02; done; true"
+        )
 
 
 class Job:
