@@ -163,7 +163,7 @@ def test_rails_are_read_by_their_own_clock(phone: Phone, measure: Measure) -> No
     play_rails(phone, IDLE_W, 0, state)
     phone.write(f"{ODPM}/enabled_rails", "CH0[S2M_VDD_CPUCL2]:CPU(BIG)\nCH1[S10M_VDD_TPU]:TPU\n")
     with Player(phone, lambda p, w, n: play_rails(p, w, n, state)):
-        net, gross = figures(measure(phone, "odpm", rails=("CPU(BIG)",)))
+        net, gross = figures(measure(phone, "odpm", window_s=4.0, rails=("CPU(BIG)",)))
     assert gross.value == pytest.approx(known_mj(gross, 0.75 * BUSY_W), rel=0.01)
     assert net.value == pytest.approx(known_mj(net, 0.75 * (BUSY_W - IDLE_W)), rel=0.015)
     assert gross.conditions["energy_flags"] == "partial_rails"
