@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -33,6 +35,8 @@ def emulate(
     """
     from profilers.serial.emulate import start
 
+    # Without this, `kill` would end this program and leave the emulator running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with start(board, energy_mode=energy) as port:
         typer.echo(f"serial:{port.address}")
         port.wait()

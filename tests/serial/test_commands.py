@@ -23,12 +23,14 @@ from api.cli import mlperf_tiny
 from profilers.serial.emulate import EmulatedPort
 from profilers.serial.link import Link
 from tests.api.support import PROGRAM
+from tests.serial.test_board import children
 from tests.serial.test_mlperf_tiny import keyword_network
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_emulate_prints_an_address_that_answers() -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_emulate_prints_an_address_that_answers(ending: signal.Signals) -> None:
     code = (
         "import typer; from api.cli import emulate; app = typer.Typer(); emulate.register(app);"
         "app.callback()(lambda: None); app(['emulate', 'tflm'])"
@@ -56,8 +58,10 @@ def test_emulate_prints_an_address_that_answers() -> None:
         link.open()
         assert link.command("name").find("perfsage-tflm")
         link.close()
-        process.send_signal(signal.SIGINT)
+        (emulator,) = children(process.pid)
+        process.send_signal(ending)
         process.wait(10)
+        assert not Path(f"/proc/{emulator}").exists()
     finally:
         watchdog.cancel()
         process.kill()

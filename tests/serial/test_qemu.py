@@ -47,8 +47,8 @@ SLOW_BOARDS = sorted(set(BOARDS) - {BOARD})
 REAL_NETWORKS = ("mlcommons_tiny__kws_ref_model", "SiliconLabs_mltk__fingerprint_signature_generator__9f2874")
 
 
-# One worker runs these tests, so that a board is found not to be buildable once; the lock of the build sees to it
-# that a board is built once, whichever workers ask.
+# One worker runs these tests, so that a board is found not to be buildable once. That it is built once is the
+# doing of the build's lock, whichever workers ask.
 pytestmark = pytest.mark.xdist_group("qemu")
 
 

@@ -7,6 +7,7 @@ the board, as it would a real one.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from profilers.serial.virtual.board import BoardSettings, Firmware
 from profilers.serial.virtual.engine import TflmEngine
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,8 +57,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _serve(master: int, settings: BoardSettings, model: Path | None, edges: Path | None) -> None:
-    # The supervisor ends politely; a board in the middle of an inference must end at once.
+    # A board in the middle of an inference must end at once, and with its supervisor, however that ends.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     pipe = os.open(edges, os.O_RDWR | os.O_NONBLOCK) if edges else None
     engine = TflmEngine(settings.arena_bytes)
     if model is not None:
