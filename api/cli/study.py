@@ -54,22 +54,32 @@ def run(study: StudyArgument, db: DbOption, json: JsonOption = False) -> None:
         _show(tally)
 
 
-@app.command(epilog=examples("perfsage study report quick --db study.db --output report"))
+@app.command(
+    epilog=examples(
+        "perfsage study report quick --db study.db --output report",
+        "perfsage study report quick --db study.db --grid '380:national statistics, 2025'",
+    )
+)
 def report(
     study: StudyArgument,
     db: DbOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the report.")] = Path(
         "report"
     ),
+    grid: Annotated[
+        str | None, typer.Option(help="Also tell energies as CO2e: grams per kWh and their source.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write report.html, one file that needs nothing else, and its tables as CSV and Parquet."""
     from api.study.report import write_report
     from api.study.spec import read_spec
     from dataset.store import Store
+    from profilers.power.carbon import GridIntensity
 
+    intensity = GridIntensity.parse(grid) if grid is not None else None
     with Store.open(db, create=False) as store:
-        written = write_report(read_spec(study), store, output)
+        written = write_report(read_spec(study), store, output, intensity)
     if json:
         print_json(written.to_dict())
         return

@@ -21,6 +21,7 @@ from api.study.tables import write_tables
 from api.words import SCHEMA_VERSION
 from perfsage.measurement import Mode
 from perfsage.metrics import Metric
+from profilers.power.carbon import GridIntensity, carbon_mg
 
 if TYPE_CHECKING:
     from dataset.store import Store
@@ -60,20 +61,24 @@ class Findings:
     rates: list[OperatorRate]
     proxies: list[Proxy]
     outliers: list[Outlier]
+    grid: GridIntensity | None = None
 
 
-def find(spec: Spec, store: Store) -> Findings:
-    """Read a study and compute what the report says of it; InvalidInputError where it was not run."""
+def find(spec: Spec, store: Store, grid: GridIntensity | None = None) -> Findings:
+    """Read a study and compute what the report says of it; InvalidInputError where it was not run.
+
+    With `grid`, energies are told as greenhouse gas, too.
+    """
     study = read_rows(spec, store)
     work = read_work(study, store)
     rates = operator_rates(study, store, work)
     fits, outliers = proxies(study)
-    return Findings(study, work, bounds(study, work), rates, fits, outliers)
+    return Findings(study, work, bounds(study, work), rates, fits, outliers, grid)
 
 
-def write_report(spec: Spec, store: Store, folder: Path) -> Written:
+def write_report(spec: Spec, store: Store, folder: Path, grid: GridIntensity | None = None) -> Written:
     """Write report.html and the tables into `folder`."""
-    found = find(spec, store)
+    found = find(spec, store, grid)
     folder.mkdir(parents=True, exist_ok=True)
     html = folder / "report.html"
     html.write_text(render(found, store), encoding="utf-8")
@@ -192,8 +197,24 @@ def _tables(found: Findings) -> str:
         + table(fit, fits)
         + "<h3>Bottleneck of every network</h3>"
         + f"<details><summary>{len(held)} rows</summary>{table(bound, held)}</details>"
+        + _carbon(found, names)
         + _unavailable(found, names)
     )
+
+
+def _carbon(found: Findings, names: Mapping[str, str]) -> str:
+    """Return the greenhouse gas of a million inferences, where a grid's intensity was given."""
+    if found.grid is None:
+        return ""
+    rows = [
+        [escape(row.label), _device(names, row.device), row.mode.value,
+         f"{carbon_mg(row.value, found.grid) * 1e3:.3g} g"]
+        for row in found.study.rows
+        if row.metric is Metric.ENERGY_MJ and row.value is not None
+    ]  # fmt: skip
+    stated = f"{found.grid.g_per_kwh:g} g CO2e per kWh: {found.grid.source}"
+    head = ("network", "device", "energy is", "CO2e of a million inferences")
+    return f"<h3>Carbon</h3><p>At {escape(stated)}</p>" + table(head, rows)
 
 
 def _device(names: Mapping[str, str], device: str) -> str:

@@ -7,10 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfsage.metrics import Metric
+from profilers.power.carbon import carbon_mg
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from api.study.report import Findings
+    from api.study.rows import Row
     from dataset.store import Store
 
 
@@ -56,9 +60,22 @@ def _values(found: Findings) -> list[dict[str, Any]]:
             "high": row.high,
             "noise": row.noise,
             "macs": row.macs,
+            **_carbon(found, row),
         }
         for row in found.study.rows
     ]
+
+
+def _carbon(found: Findings, row: Row) -> dict[str, Any]:
+    """Return milligrams of greenhouse gas of an energy, where the report was asked for them."""
+    if found.grid is None:
+        return {}
+    energy = row.value if row.metric is Metric.ENERGY_MJ else None
+    return {
+        "co2e_mg": None if energy is None else carbon_mg(energy, found.grid),
+        "grid_g_per_kwh": found.grid.g_per_kwh,
+        "grid_source": found.grid.source,
+    }
 
 
 def _bottlenecks(found: Findings) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -170,6 +171,18 @@ def test_report_command_writes_tables(folder: Path, store: Store, capsys: pytest
     assert len(values) == len(pd.read_parquet(folder / "report" / "values.parquet"))
     assert set(values["mode"]) == {"measured", "simulated", "predicted", "imported"}
     assert (values["value"].isna() == values["unavailable"].notna()).all()
+
+
+def test_report_tells_carbon_when_it_is_asked_for(found: Findings, store: Store, folder: Path) -> None:
+    assert "CO2e" not in render(found, store)
+    arguments = ["study", "report", str(folder / "study.toml"), "--db", str(folder / "study.db")]
+    assert run([*arguments, "-o", str(folder / "green"), "--grid", "360:an example"]) == 0
+    assert "360 g CO2e per kWh: an example" in (folder / "green" / "report.html").read_text()
+    values = pd.read_csv(folder / "green" / "values.csv")
+    energies = values[(values["metric"] == "energy_mj") & values["value"].notna()]
+    assert len(energies) and np.allclose(energies["co2e_mg"], energies["value"] * 1e-4)
+    assert values[values["metric"] != "energy_mj"]["co2e_mg"].isna().all()
+    assert run([*arguments, "-o", str(folder / "wrong"), "--grid", "much"]) != 0
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium")
