@@ -7,7 +7,7 @@ LABELS := labels
 SPACES := classification detection kws super_resolution
 NPUS := ethos-u55-32 ethos-u55-128 ethos-u55-256 ethos-u65-512 ethos-u85-256 ethos-u85-1024
 
-.PHONY: help demo serve test test-slow fuzz lint docs bench labels clean
+.PHONY: help demo serve test test-slow fuzz lint docs bench labels predictor clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,11 @@ labels: $(VENV)/.installed  ## Label 134,912 networks on TFLM and one of six NPU
 	$(BIN)/perfsage collect $(SPACES:%=--space %) --count 33728 -d tflm $(NPUS:%=--rotate %) --per-operator --db $(LABELS).db
 	$(BIN)/perfsage dataset export --db $(LABELS).db --output $(LABELS) --kind labels --title EdgeDLPerf
 	$(BIN)/perfsage dataset check --db $(LABELS).db --vendor 200
+
+predictor: $(VENV)/.installed  ## Train the predictor that ships again, from the labels that ship (an hour or more)
+	$(BIN)/perfsage dataset import dataset/published --db build/published.db
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 -m api.cli.main train --db build/published.db \
+	  --time-limit 3000 --output build/predictor
 
 clean:  ## Remove the environment and what the demo left
 	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -120,3 +120,7 @@ def _reader_left() -> int:
 def main() -> None:
     """Run the command line of this process."""
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":  # torchrun -m api.cli.main train ...
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +55,8 @@ def train(
     options = TrainingOptions(name=output.resolve().name, **chosen)
     request = TrainingRequest(tuple(dict.fromkeys(device or ())), output, options, workers)
     report = train_with_bar(db, request)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes the first one speaks
     if json:
         print_json(_document(report))
     else:
