@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import UNKNOWN_ENTROPY, block_costs, live_columns
+from perfsage.features.npu_cycles import npu_cycles
+from perfsage.features.npu_geometry import IS_U85
+from perfsage.features.npu_lowering import work_of
+from perfsage.features.npu_refusals import refusals
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
@@ -53,6 +57,8 @@ PLAIN_COLUMNS = (
     "second_constant",
     "broadcast",
     "cost_unknown",
+    "refused_u55",
+    "refused_u85",
     *WEIGHT_COLUMNS,
     "live_of_peak",
     "block_live_of_peak",
@@ -84,7 +90,8 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     window = np.stack([columns.attribute("filter_height"), columns.attribute("filter_width")], axis=1)
     shapes = operands.shapes(window.astype(np.float64))
     statistics = weight_columns(subgraph, operands.weight, weights)
-    physical = _physical(subgraph, operands, costs, shapes, statistics)
+    refused = refusals(columns, operands, shapes)
+    physical = _physical(subgraph, operands, costs, shapes, statistics, refused)
     source, target = edges(columns)
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
@@ -94,7 +101,7 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     types = operands.element_types()
     plain = _plain(operands, physical, shapes)
     flags = _flags(subgraph, operands, shapes, ~costs.known)
-    filled = np.concatenate([plain, types, flags, statistics], axis=1)
+    filled = np.concatenate([plain, types, flags, refused, statistics], axis=1)
     node[:, len(LOG_COLUMNS) : len(LOG_COLUMNS) + filled.shape[1]] = filled
     computing = ~operator_flags(("QUANTIZE", "DEQUANTIZE", "CAST"))[operands.type]
     indices, names = _types(subgraph)
@@ -118,6 +125,7 @@ def _physical(
     costs: OperatorCosts,
     shapes: NDArray[np.float64],
     statistics: NDArray[np.float32],
+    refused: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return float64[n, len(PHYSICAL_COLUMNS)]."""
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
@@ -128,7 +136,12 @@ def _physical(
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     known = statistics[:, 0] > 0
     blocks[:, 2] *= np.where(known, statistics[:, 2], UNKNOWN_ENTROPY)
-    return np.concatenate([exact, live[:, None], blocks, block_live[:, None]], axis=1)
+    work = work_of(subgraph.columns, operands, shapes)
+    streamed = blocks[:, 2] * work.repeats
+    cycles = np.where(refused[:, IS_U85], 0.0, npu_cycles(work))
+    return np.concatenate(
+        [exact, live[:, None], blocks, np.stack([block_live, streamed], axis=1), cycles], axis=1
+    )
 
 
 def _plain(

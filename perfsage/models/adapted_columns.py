@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features import NODE_COLUMNS, GraphFeatures
-from perfsage.models.physics import TERMS, term_columns
+from perfsage.models.physics import COMMON_TERMS, common_term_columns
 
 Array = NDArray[np.float64]
 
@@ -21,14 +21,14 @@ GROUP_TERMS = ("operators", "macs", "activation_bytes")
 """The costs that each kind of operator has rates of its own for."""
 TOTALS = ("plan_peak_bytes", "arena_bytes", "weight_bytes", "file_bytes")
 SHAPE_EXTRAS = 4
-_GROUP_TERM_PLACES = [TERMS.index(name) for name in GROUP_TERMS]
+_GROUP_TERM_PLACES = [COMMON_TERMS.index(name) for name in GROUP_TERMS]
 _KERNEL = [NODE_COLUMNS.index(name) for name in ("kernel_h", "kernel_w")]
 _FLOAT = NODE_COLUMNS.index("data_float")
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorColumns:
-    """The operators of one graph: `kinds` unicode[n], `terms` float64[n, len(TERMS)]."""
+    """The operators of one graph: `kinds` unicode[n], `terms` float64[n, len(COMMON_TERMS)]."""
 
     kinds: NDArray[np.str_]
     terms: Array
@@ -66,7 +66,7 @@ def operator_columns(features: GraphFeatures) -> OperatorColumns:
         _kind(name, height, width, is_float)
         for name, (height, width), is_float in zip(features.type_names.tolist(), kernels, floats, strict=True)
     ]
-    return OperatorColumns(np.array(kinds), term_columns(features.physical))
+    return OperatorColumns(np.array(kinds), common_term_columns(features.physical))
 
 
 def _kind(name: str, height: int, width: int, is_float: bool) -> str:

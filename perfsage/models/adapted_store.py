@@ -14,7 +14,7 @@ from perfsage.metrics import Metric
 from perfsage.models.adapted import AdaptedMetric, check_shapes
 from perfsage.models.adapted_columns import GROUP_TERMS, SHAPE_EXTRAS, TOTALS
 from perfsage.models.manifest import DeviceEntry, Manifest, read_arrays
-from perfsage.models.physics import TERMS
+from perfsage.models.physics import COMMON_TERMS
 
 ADAPTED_NAME = "adapted.npz"
 
@@ -58,7 +58,9 @@ def _device(
     for metric in entry.labels:
         if metric not in entry.exact:
             made[metric] = AdaptedMetric.from_arrays(arrays, f"{number}/{metric.value}")
-            check_shapes(made[metric], bases, (len(TERMS), len(GROUP_TERMS), len(TOTALS), SHAPE_EXTRAS))
+            check_shapes(
+                made[metric], bases, (len(COMMON_TERMS), len(GROUP_TERMS), len(TOTALS), SHAPE_EXTRAS)
+            )
     return AdaptedDevice(entry, made)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from perfsage.errors import MissingExtraError
 from perfsage.features import GraphFeatures
 from perfsage.models.baselines_additive import AdditiveRidgeBaseline, KernelForestBaseline
-from perfsage.models.physics import term_columns
+from perfsage.models.physics import common_term_columns
 
 
 class Baseline(Protocol):
@@ -93,7 +93,7 @@ class CostsBaseline:
 
 def _totals(items: Sequence[GraphFeatures]) -> NDArray[np.float64]:
     """Return float64[graphs, columns]: a constant, the terms' sums, and the totals in bytes."""
-    sums = np.stack([term_columns(item.physical).sum(axis=0) for item in items])
+    sums = np.stack([common_term_columns(item.physical).sum(axis=0) for item in items])
     memory = [[item.total("plan_peak_bytes"), item.total("file_bytes")] for item in items]
     return np.concatenate([np.ones((len(items), 1)), sums, np.array(memory)], axis=1)
 

@@ -124,8 +124,8 @@ class GraphNetwork(nn.Module):
 class GraphTensors:
     """A FeatureBatch as tensors.
 
-    `terms` float32[n, 8] as in physics.TERMS; `live` float32[n, 2] and `live_peak` float32[g, 2] in bytes, as
-    the file has them and in bricks used in place.
+    `terms` float32[n, len(TERMS)] as in physics.TERMS; `live` float32[n, 2] and `live_peak` float32[g, 2] in
+    bytes, as the file has them and in bricks used in place.
     """
 
     type_index: Tensor

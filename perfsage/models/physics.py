@@ -13,11 +13,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.arrays import GRAPH_COLUMNS, PHYSICAL_COLUMNS
+from perfsage.features.arrays import CYCLE_COLUMNS, GRAPH_COLUMNS, PHYSICAL_COLUMNS
+from perfsage.features.npu_geometry import geometry_of
 
 OVERHEAD = 1 / 150
 """Operators per cycle, if nothing else took time."""
-TERMS = (
+COMMON_TERMS = (
     "operators",
     "macs",
     "block_macs",
@@ -27,9 +28,12 @@ TERMS = (
     "coded_bytes",
     "channels",
 )
+TERMS = (*COMMON_TERMS, "streamed_bytes", *CYCLE_COLUMNS)
+"""The last ones are what only the latency of a described Ethos-U accelerator starts from."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 
+_COMMON = np.array([name in COMMON_TERMS for name in TERMS])
 _STORED_TERMS = np.array([name in ("operators", "coded_bytes", "channels") for name in TERMS])
 _SOURCES = [
     (position, PHYSICAL_COLUMNS.index(name))
@@ -50,6 +54,11 @@ def term_columns(physical: NDArray[np.floating]) -> NDArray[np.float64]:
     return columns
 
 
+def common_term_columns(physical: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return float64[n, len(COMMON_TERMS)]: the terms that mean something on any device."""
+    return term_columns(physical)[:, : len(COMMON_TERMS)]
+
+
 def fit_rates(
     totals: NDArray[np.float64], values: NDArray[np.float64], *, stored: bool = False
 ) -> NDArray[np.float64]:
@@ -61,7 +70,7 @@ def fit_rates(
     """
     from scipy.optimize import nnls
 
-    used = (_STORED_TERMS if stored else np.ones(len(TERMS), dtype=bool)) & (totals.sum(axis=0) > 0)
+    used = (_STORED_TERMS if stored else _COMMON) & (totals.sum(axis=0) > 0)
     relative = totals[:, used] / values[:, None]
     scale = relative.mean(axis=0)
     fitted, _ = nnls(relative / scale, np.ones(len(values)), maxiter=100 * len(TERMS))
@@ -73,6 +82,7 @@ def fit_rates(
 def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
     """Return milliseconds per unit of each term at full utilisation, or None where that is not described.
 
+    An accelerator whose cycles are estimated starts from these, from bytes and from weights.
     Needs `clock_hz` and `macs_per_cycle`. Bytes go at `sram_bytes_per_cycle` and weights at
     `flash_bytes_per_cycle` (or `dram_bytes_per_cycle`) where these are given, else at one per cycle.
     """
@@ -81,9 +91,18 @@ def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
         return None
     sram = descriptors.get("sram_bytes_per_cycle", 1.0)
     weights = descriptors.get("flash_bytes_per_cycle", descriptors.get("dram_bytes_per_cycle", 1.0))
-    per_cycle = np.array([OVERHEAD, 2 * macs, macs, macs / 100, macs / 100, sram, weights, 0.1])
     cycle_ms = 1e3 / clock
-    return np.asarray(cycle_ms / np.maximum(per_cycle, 1e-6))
+    rates = np.zeros(len(TERMS))
+    geometry = geometry_of(descriptors)
+    if geometry is None:
+        per_cycle = np.array([OVERHEAD, 2 * macs, macs, macs / 100, macs / 100, sram, weights, 0.1])
+        rates[: len(per_cycle)] = cycle_ms / np.maximum(per_cycle, 1e-6)
+    else:
+        rates[TERMS.index("operators")] = cycle_ms / OVERHEAD
+        rates[TERMS.index("activation_bytes")] = cycle_ms / max(sram, 1e-6)
+        rates[TERMS.index("streamed_bytes")] = cycle_ms / max(weights, 1e-6)
+        rates[TERMS.index(CYCLE_COLUMNS[geometry])] = cycle_ms
+    return rates
 
 
 def memory_candidates(totals: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]]:

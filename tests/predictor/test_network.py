@@ -7,7 +7,7 @@ import torch
 from perfsage.features import FeatureBatch, batch_features, extract_features
 from perfsage.graph import read_graph
 from perfsage.models.gnn import GraphNetwork, GraphTensors, NetworkOptions, index_neighbours
-from perfsage.models.physics import TERMS, fit_rates, term_columns
+from perfsage.models.physics import COMMON_TERMS, TERMS, fit_rates, term_columns, unit_rates
 from perfsage.models.readout import Outputs
 from perfsage.models.session import NetworkSession
 from perfsage.training.corpus import to_tensors
@@ -113,13 +113,23 @@ def test_a_device_without_its_embedding_relies_on_its_descriptors(network: Graph
 def test_rates_are_found_again() -> None:
     rng = np.random.default_rng(0)
     totals = rng.uniform(1, 1e6, (200, len(TERMS)))
-    rates = np.array([2e-8, 1e-9, 3e-8, 2e-9, 1e-8, 5e-9, 4e-8, 7e-9])
+    rates = np.zeros(len(TERMS))
+    rates[: len(COMMON_TERMS)] = [2e-8, 1e-9, 3e-8, 2e-9, 1e-8, 5e-9, 4e-8, 7e-9]
     np.testing.assert_allclose(fit_rates(totals, totals @ rates), rates, rtol=1e-3)
 
 
-def test_every_rate_stays_positive_even_if_unused() -> None:
+def test_every_common_rate_stays_positive_even_if_unused() -> None:
     totals = np.random.default_rng(0).uniform(1, 10, (50, len(TERMS)))
-    assert (fit_rates(totals, totals[:, 1]) > 0).all()
+    assert ((fit_rates(totals, totals[:, 1]) > 0) == [name in COMMON_TERMS for name in TERMS]).all()
     stored = fit_rates(totals, totals[:, 6], stored=True)
     used = [name for name, rate in zip(TERMS, stored, strict=True) if rate > 0]
     assert used == ["operators", "coded_bytes", "channels"]
+
+
+def test_an_accelerator_starts_from_its_own_cycles() -> None:
+    descriptors = {"clock_hz": 5e8, "macs_per_cycle": 128.0, "generation": 55.0}
+    own, other = unit_rates(descriptors), unit_rates({**descriptors, "generation": 1.0})
+    assert own is not None and other is not None
+    assert own[TERMS.index("cycles_u55_128")] == pytest.approx(1e3 / 5e8)
+    assert own[TERMS.index("cycles_u55_256")] == 0 == other[TERMS.index("cycles_u55_128")]
+    assert other[TERMS.index("macs")] == pytest.approx(1e3 / 5e8 / 256)

@@ -1,0 +1,210 @@
+"""Cycles that Ethos-U accelerators take for operators, by Arm's own estimate, before fusion and memory.
+
+The estimate cuts the outputs into blocks, and a block takes as long as its products or its outputs, whichever
+is more. U55 and U65 choose the block that fetches least (`npu_blocks`); U85 counts parts of blocks, so that
+the choice hardly matters. The formulas are those of Vela 5 (`EstimateConvCycles` and what it calls), written
+for many operators at once. Weights, direct memory access and cascades are not in it: predictors learn them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu_blocks import Blocks, choose_blocks
+from perfsage.features.npu_geometry import GEOMETRIES, Geometry
+from perfsage.features.npu_work import (
+    CONVOLUTION,
+    DEPTHWISE,
+    ELEMENTWISE,
+    NOTHING,
+    POOLING,
+    PRODUCT,
+    Work,
+    ceil_div,
+    round_up,
+)
+
+Float64 = NDArray[np.float64]
+LATENCY = 64.0
+U55_BYTES, U85_BYTES = 8.0, 32.0
+"""Cycles until the first byte is there and was written, and bytes a cycle, of the default memories."""
+SUBKERNEL = 8
+"""Kernels are worked off in parts of at most 8 by 8."""
+
+
+_REMEMBERED = 1 << 17
+_known: dict[bytes, Float64] = {}
+"""Cycles by what there is to do: networks repeat operators, and those of one search each other's."""
+
+
+def npu_cycles(work: Work) -> Float64:
+    """Return float64[n, len(GEOMETRIES)]: cycles of each operator on each accelerator, 0 for views."""
+    keys = work.keys()
+    missing = {key: row for row, key in enumerate(keys) if key not in _known}
+    if len(_known) + len(missing) > _REMEMBERED:
+        _known.clear()
+        missing = {key: row for row, key in enumerate(keys)}
+    if missing:
+        _known.update(zip(missing, _estimate(work.take(np.array(list(missing.values())))), strict=True))
+    return np.asarray(np.stack([_known[key] for key in keys]) * work.batch[:, None])
+
+
+def _estimate(work: Work) -> Float64:
+    """Return what `npu_cycles` gives, without its memory and for one of each batch."""
+    made = np.zeros((len(work), len(GEOMETRIES)))
+    busy = np.flatnonzero(work.kind != NOTHING)
+    if len(busy):
+        part = work.take(busy)
+        shared: dict[tuple[object, ...], Blocks] = {}
+        for position, geometry in enumerate(GEOMETRIES):
+            made[busy, position] = _cycles(part, geometry, shared)
+    return made
+
+
+def _cycles(work: Work, geometry: Geometry, shared: dict[tuple[object, ...], Blocks]) -> Float64:
+    element = _element_cycles(work, geometry)
+    streamed = element * work.out_h * work.out_w * round_up(work.out_c, 16)
+    if geometry.generation == 85:
+        blocked = _cycles_u85(work, geometry, element)
+    else:
+        key = (geometry.microblocks, geometry.banks, geometry.cores)
+        blocks = shared[key] if key in shared else shared.setdefault(key, choose_blocks(work, geometry))
+        blocked = _cycles_u55(work, geometry, element, blocks)
+    cycles = np.where(work.kind == ELEMENTWISE, streamed, blocked)
+    if geometry.generation != 85:
+        # A product of two tensors is a multiplication and a sum for each of its columns.
+        products = work.out_h * work.out_w * work.in_c * work.out_c
+        cycles = np.where(work.kind == PRODUCT, products * 1.125 * element, cycles)
+    return np.asarray(cycles)
+
+
+def _element_cycles(work: Work, geometry: Geometry) -> Float64:
+    output = np.asarray(geometry.output_cycles)[work.output]
+    after = np.where(work.table, geometry.table_cycles, np.where(work.clamped, geometry.relu_cycles, 0.0))
+    return np.asarray(np.maximum(output, after))
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One block of each operator, counted in microblocks; float64[n] unless named otherwise.
+
+    `area` and `slices` are microblocks over the image and over channels, `step` the input channels that are
+    multiplied at once, `part_kernel` bool[n] whether kernel elements are put side by side.
+    """
+
+    area: Float64
+    slices: Float64
+    step: Float64
+    part_kernel: NDArray[np.bool_]
+
+
+def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks) -> Float64:
+    """Parts of blocks count as parts; a block takes as long as its products or its outputs."""
+    height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
+    depth = np.minimum(blocks.depth, work.out_c)
+    block = _in_microblocks(work, geometry, height, width, depth, blocks)
+    products = _products(work, geometry, block)
+    products *= np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(block.step, 1.0)), 1.0)
+    products = np.floor(products / geometry.cores)
+    outputs = np.floor(element * height * width * depth)
+    fetched = np.minimum(blocks.input_elements, work.in_h * work.in_w * work.in_c)
+    memory = LATENCY + (fetched + height * width * depth) / U55_BYTES
+    floor = np.floor((memory + outputs + products) / 4.0)
+    products, outputs = np.maximum(products, floor), np.maximum(outputs, floor)
+    count = (work.out_h / height) * (work.out_w / width) * (work.out_c / depth)
+    return np.asarray(np.maximum(products, outputs) * count + np.minimum(products, outputs) + memory)
+
+
+def _in_microblocks(
+    work: Work, geometry: Geometry, height: Float64, width: Float64, depth: Float64, blocks: Blocks
+) -> _Block:
+    micro_h, micro_w, micro_c = geometry.microblocks[0]
+    # Accelerators of 256 lay a single row out as one of 1 by 4 where they can.
+    row = work.is_matrix & (work.out_h == 1) & (work.out_w % 2 == 0) & (work.kernel_h == 1)
+    single = row & (micro_h == 2)
+    rows = np.where(single, 1.0, ceil_div(height, micro_h))
+    return _Block(
+        area=rows * ceil_div(width, np.where(single, 4, micro_w)),
+        slices=ceil_div(depth, micro_c),
+        step=np.minimum(blocks.input_depth, work.in_c),
+        part_kernel=blocks.part_kernel,
+    )
+
+
+def _products(work: Work, geometry: Geometry, block: _Block) -> Float64:
+    """Return the cycles of the products of one block, over the parts of the kernel."""
+    total = np.zeros(len(work))
+    for part_w, times_w in _parts(work.kernel_w):
+        for part_h, times_h in _parts(work.kernel_h):
+            cycles = _part(work, geometry, np.maximum(part_w * part_h, 1.0), block)
+            total += cycles * times_w * times_h
+    return total
+
+
+def _parts(size: Float64) -> tuple[tuple[Float64, Float64], ...]:
+    """Return the sizes of the parts of a kernel's side and how often each occurs: whole ones and the rest."""
+    rest = np.asarray(size % SUBKERNEL)
+    whole = np.full(len(size), float(SUBKERNEL)), np.asarray(np.floor(size / SUBKERNEL))
+    return whole, (rest, np.where(rest > 0, 1.0, 0.0))
+
+
+def _part(work: Work, geometry: Geometry, elements: Float64, block: _Block) -> Float64:
+    """Return the cycles of a part of the kernel with so many elements."""
+    write_back = 4.0 * geometry.microblocks[0][2]
+    eights = np.where(block.part_kernel, ceil_div(block.step, 8), 1.0)
+    steps = np.where((work.kind == DEPTHWISE) | block.part_kernel, ceil_div(elements, 4), elements)
+    steps = np.where(work.kind == POOLING, 1.0, steps)
+    cycles = np.maximum(write_back, 4.0 * block.area) * block.slices * steps * eights
+    pooled = np.maximum(4.0, elements) * block.area * block.slices * (4.0 if geometry.macs > 32 else 1.0)
+    cycles = np.where(work.kind == POOLING, pooled, cycles)
+    # Where one microblock follows itself, its sums have to be awaited.
+    pause = 3.0 if geometry.macs == 32 else 2.0
+    wait = np.where(block.slices == 1, pause * steps, pause * (steps - 1) * block.slices)
+    return np.asarray(cycles + np.where(block.area == 1, wait, 0.0) * eights)
+
+
+def _cycles_u85(work: Work, geometry: Geometry, element: Float64) -> Float64:
+    """Microblocks of the shape that wastes least; parts of blocks count as parts."""
+    micro = _microblocks(work, geometry)
+    part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
+    area = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1])
+    slices = ceil_div(work.out_c, micro[:, 2])
+    depth = np.where(part_kernel, 16.0, np.where((geometry.macs <= 256) & (micro[:, 2] == 16), 32.0, 64.0))
+    step = np.minimum(depth, work.in_c)
+    elements = np.where(work.kind == PRODUCT, 1.0, work.kernel_h * work.kernel_w)
+    by_four = ceil_div(elements, 4)
+    write_back = 4.0 * micro[:, 2]
+    first = np.maximum(write_back, 4.0 * area) * by_four * slices * ceil_div(step, 8)
+    deep = np.maximum(write_back, np.floor(step / 8) * area) * elements * slices
+    single = np.maximum(write_back, 4.0 * area) * by_four * slices
+    pooled = np.maximum(4.0, elements) * area * slices * 4.0
+    cycles = np.where(part_kernel, first, deep)
+    cycles = np.where(work.is_matrix, cycles * ceil_div(work.in_c, np.maximum(step, 1.0)), cycles)
+    cycles = np.where(work.kind == DEPTHWISE, single, np.where(work.kind == POOLING, pooled, cycles))
+    outputs = element * work.out_h * work.out_w * work.out_c
+    # Blocks fill half of the accumulators; the first one's transfers and the other unit's come on top.
+    elements = work.out_h * work.out_w * round_up(work.out_c, 16)
+    count = np.maximum(elements * 8.0 / geometry.sum_bytes, 1.0)
+    fetched = np.minimum(work.in_h * work.in_w * work.in_c, elements * work.stride_h * work.stride_w)
+    memory = LATENCY + (fetched + elements) / count / U85_BYTES
+    return np.maximum(cycles, outputs) + np.minimum(cycles, outputs) / count + memory
+
+
+def _microblocks(work: Work, geometry: Geometry) -> Float64:
+    """Return float64[n, 3]: the microblock with the least waste; the last one is for channels alone."""
+    shapes = np.asarray(geometry.microblocks, dtype=np.float64)
+    waste = (
+        round_up(work.out_h[:, None], shapes[:, 0])
+        * round_up(work.out_w[:, None], shapes[:, 1])
+        * round_up(work.out_c[:, None], shapes[:, 2])
+    )
+    alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
+    if geometry.macs != 512:
+        last = np.arange(len(shapes)) == len(shapes) - 1
+        small = geometry.macs <= 256
+        allowed = np.where(alone[:, None], last, ~last | (not small))
+        waste = np.where(allowed, waste, np.inf)
+    return np.asarray(shapes[waste.argmin(axis=1)])

@@ -1,0 +1,114 @@
+"""The Ethos-U accelerators as their compiler's performance estimate sees them.
+
+Figures are those of Arm's Vela 5 (Apache-2.0): `ethos_u55.cpp`, `ethos_u55_performance.cpp`, `ethos_u85.cpp`.
+Only 8-bit data is described: nothing else is accelerated often enough to be worth columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Block = tuple[int, int, int]
+"""Height, width, channels."""
+
+OUTPUT_KINDS = ("mul", "add", "max_pool", "other")
+"""What decides how many cycles an output element takes: the last one is everything else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """One accelerator; `microblocks` are the blocks of outputs that it computes at once.
+
+    `output_cycles` are cycles an element by OUTPUT_KINDS, `table_cycles` those of an element that goes
+    through a look-up table, `relu_cycles` those of one that is clamped.
+    """
+
+    generation: int
+    macs: int
+    cores: int = 1
+    microblocks: tuple[Block, ...]
+    output_cycles: tuple[float, float, float, float]
+    table_cycles: float
+    relu_cycles: float
+    banks: int = 0
+    """Kilobytes of the shared buffer of one core (U55 and U65)."""
+    input_granule: int = 1
+    sum_granule: int = 1
+    """Banks of inputs and of accumulators come in multiples of these."""
+    sum_bytes: int = 0
+    """Accumulator memory (U85)."""
+
+    @property
+    def name(self) -> str:
+        """The name without its prefix, such as u55_128."""
+        return f"u{self.generation}_{self.macs * (self.cores if self.generation == 65 else 1)}"
+
+
+def _u55(macs: int, microblock: Block, banks: int, granules: tuple[int, int], *cycles: float) -> Geometry:
+    return Geometry(
+        generation=55,
+        macs=macs,
+        microblocks=(microblock,),
+        banks=banks,
+        input_granule=granules[0],
+        sum_granule=granules[1],
+        output_cycles=(cycles[0], cycles[1], cycles[2], cycles[3]),
+        table_cycles=1.0,
+        relu_cycles=cycles[4],
+    )
+
+
+def _u65(cores: int) -> Geometry:
+    return Geometry(
+        generation=65,
+        macs=256,
+        cores=cores,
+        microblocks=((2, 2, 8),),
+        banks=48,
+        input_granule=8,
+        sum_granule=16,
+        output_cycles=(0.375 / cores, 0.75 / cores, 0.125 / cores, 0.25 / cores),
+        table_cycles=1.0 / cores,
+        relu_cycles=0.25 / cores,
+    )
+
+
+def _u85(macs: int, blocks: tuple[Block, ...], element: float, table: float, sum_bytes: int) -> Geometry:
+    return Geometry(
+        generation=85,
+        macs=macs,
+        microblocks=blocks,
+        output_cycles=(element, element, element, element),
+        table_cycles=table,
+        relu_cycles=element,
+        sum_bytes=sum_bytes,
+    )
+
+
+GEOMETRIES = (
+    _u55(32, (1, 1, 4), 16, (2, 4), 3.0, 6.0, 1.0, 2.0, 1.0),
+    _u55(64, (1, 1, 8), 16, (2, 4), 1.5, 3.0, 0.5, 1.0, 1.0),
+    _u55(128, (1, 2, 8), 24, (4, 8), 0.75, 1.5, 0.25, 0.5, 0.5),
+    _u55(256, (2, 2, 8), 48, (8, 16), 0.375, 0.75, 0.125, 0.25, 0.25),
+    _u65(1),
+    _u65(2),
+    _u85(128, ((1, 2, 8), (1, 1, 16)), 0.5, 0.5, 8192),
+    _u85(256, ((2, 2, 8), (1, 4, 8), (1, 2, 16)), 0.25, 0.25, 16384),
+    _u85(512, ((2, 2, 16), (1, 4, 16)), 0.125, 0.125, 32768),
+    _u85(1024, ((2, 2, 32), (1, 4, 32), (2, 4, 16)), 0.0625, 0.0625, 65536),
+    _u85(2048, ((2, 2, 64), (1, 4, 64), (4, 4, 16)), 0.03125, 0.0625, 131072),
+)
+GEOMETRY_NAMES = tuple(geometry.name for geometry in GEOMETRIES)
+
+IS_U85 = [int(geometry.generation == 85) for geometry in GEOMETRIES]
+"""1 where an accelerator is of the generation with rules of its own."""
+
+
+def geometry_of(descriptors: Mapping[str, float]) -> int | None:
+    """Return the position in GEOMETRIES of a device with these descriptors, None where there is none.
+
+    Reads `generation` and `macs_per_cycle`, as `profilers.npu` gives them.
+    """
+    name = f"u{descriptors.get('generation', 0):.0f}_{descriptors.get('macs_per_cycle', 0):.0f}"
+    return GEOMETRY_NAMES.index(name) if name in GEOMETRY_NAMES else None

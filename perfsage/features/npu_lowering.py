@@ -1,0 +1,172 @@
+"""From TFLite operators to an NPU's: what Ethos-U compilers make of each, as far as it decides the cycles.
+
+Far strides, wide dilations and groups become other convolutions; means and resizing become depthwise ones;
+rows of a fully connected layer are laid out as an image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu_geometry import OUTPUT_KINDS
+from perfsage.features.npu_work import (
+    CONVOLUTION,
+    DEPTHWISE,
+    ELEMENTWISE,
+    NOTHING,
+    POOLING,
+    PRODUCT,
+    Float64,
+    Work,
+)
+from perfsage.features.operands import Operands
+from perfsage.graph.columns import Columns
+
+MOST_STRIDE, MOST_DILATION = 3, 2
+MOST_ROWS = 1 << 20
+"""Layers of more rows than this stay one row high: looking for a divisor must end."""
+
+_RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+_KINDS = {
+    CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
+    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", *_RESIZES),
+    PRODUCT: ("BATCH_MATMUL",),
+    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+    NOTHING: (
+        *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PACK", "UNPACK", "SPLIT", "SPLIT_V"),
+        *("SLICE", "STRIDED_SLICE", "SHAPE"),
+    ),
+}
+_OUTPUTS = {"mul": ("MUL", "BATCH_MATMUL"), "add": ("ADD", "SUB"), "max_pool": ("MAX_POOL_2D",)}
+_TABLES = (
+    *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
+    *("EXP", "LOG", "RSQRT", "SQRT"),
+)
+_BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV")
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What is being worked out, changed in place: `out` and `into` [n, 3], `kernel` and the like [n, 2]."""
+
+    kind: NDArray[np.int64]
+    batch: Float64
+    out: Float64
+    into: Float64
+    kernel: Float64
+    stride: Float64
+    dilation: Float64
+
+
+def work_of(columns: Columns, operands: Operands, shapes: Float64) -> Work:
+    """Return an NPU's work for each operator of a subgraph; `shapes` as `Operands.shapes` gives them."""
+    draft = _draft(columns, operands, shapes)
+    _lay_out_rows(draft, operands, shapes)
+    _widen_means(draft, operands)
+    _enlarge(draft, operands, shapes)
+    spans = (draft.kernel - 1) * draft.dilation + 1
+    _fill_dilations(draft, spans)
+    _split_groups(draft, operands, shapes)
+    far = _split_far_strides(draft)
+    activation = columns.attribute("fused_activation_function")
+    return Work(
+        kind=draft.kind,
+        output=_output_kinds(operands),
+        table=operands.is_type(*_TABLES),
+        clamped=np.asarray((activation > 0) & (activation <= 3)),
+        binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
+        far=far,
+        batch=draft.batch,
+        **{f"out_{axis}": draft.out[:, i] for i, axis in enumerate("hwc")},
+        **{f"in_{axis}": draft.into[:, i] for i, axis in enumerate("hwc")},
+        **{f"kernel_{axis}": draft.kernel[:, i] for i, axis in enumerate("hw")},
+        **{f"stride_{axis}": draft.stride[:, i] for i, axis in enumerate("hw")},
+        **{f"span_{axis}": spans[:, i] for i, axis in enumerate("hw")},
+    )
+
+
+def _draft(columns: Columns, operands: Operands, shapes: Float64) -> _Draft:
+    kind = np.full(len(operands.type), ELEMENTWISE, dtype=np.int64)
+    for value, names in _KINDS.items():
+        kind[operands.is_type(*names)] = value
+    # A depthwise convolution of one channel is an ordinary one.
+    kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
+    kernel = shapes[:, 7:9].copy()
+    kernel[(kind == ELEMENTWISE) | (kind == NOTHING)] = 1.0
+    kernel[operands.is_type(*_RESIZES)] = 2.0
+    stride = [columns.attribute(f"stride_{axis}") for axis in "hw"]
+    dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
+    return _Draft(
+        kind,
+        shapes[:, 0].copy(),
+        shapes[:, 1:4].copy(),
+        shapes[:, 4:7].copy(),
+        kernel,
+        np.maximum(np.stack(stride, axis=1), 1).astype(np.float64),
+        np.maximum(np.stack(dilation, axis=1), 1).astype(np.float64),
+    )
+
+
+def _output_kinds(operands: Operands) -> NDArray[np.int64]:
+    made = np.full(len(operands.type), OUTPUT_KINDS.index("other"), dtype=np.int64)
+    for name, types in _OUTPUTS.items():
+        made[operands.is_type(*types)] = OUTPUT_KINDS.index(name)
+    return made
+
+
+def _lay_out_rows(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+    """Make rows of a fully connected layer an image that is as square as it can be."""
+    layers = operands.is_type("FULLY_CONNECTED")
+    draft.into[layers, 2] = shapes[layers, 9]
+    for row in np.flatnonzero(layers & (draft.out[:, 1] > 1)):
+        rows = int(draft.batch[row] * draft.out[row, 0] * draft.out[row, 1])
+        first = math.isqrt(rows) if rows <= MOST_ROWS else 1
+        height = next(h for h in range(first, 0, -1) if rows % h == 0)
+        draft.batch[row] = 1.0
+        draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
+
+
+def _widen_means(draft: _Draft, operands: Operands) -> None:
+    """A mean is a depthwise convolution with a kernel as large as what it takes the mean over."""
+    mean = operands.is_type("MEAN")
+    over_area = mean & (draft.out[:, 2] == draft.into[:, 2])
+    draft.kernel[over_area] = draft.into[over_area, :2] / np.maximum(draft.out[over_area, :2], 1.0)
+    over_channels = mean & ~over_area & (draft.out[:, 2] == 1)
+    draft.kernel[over_channels, 1] = draft.into[over_channels, 2]
+    draft.into[over_channels, 2] = 1.0
+
+
+def _enlarge(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+    """A transposed convolution is an ordinary one over an input with zeros put in between."""
+    enlarged = operands.is_type("TRANSPOSE_CONV")
+    draft.into[enlarged, :2] = draft.out[enlarged, :2]
+    draft.into[enlarged, 2] = shapes[enlarged, 9]
+    draft.stride[enlarged] = 1.0
+
+
+def _fill_dilations(draft: _Draft, spans: Float64) -> None:
+    """Wide dilations become larger kernels that are mostly zeros; even ones are halved by the hardware."""
+    wide = draft.dilation.max(axis=1) > MOST_DILATION
+    step = np.where(draft.dilation % 2 == 0, 2, 1)
+    draft.kernel[wide] = ((spans - 1) / step + 1)[wide]
+
+
+def _split_groups(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+    """A grouped convolution becomes one for each group."""
+    ratio = np.maximum(np.floor(draft.into[:, 2] / shapes[:, 9]), 1.0)
+    groups = np.where(operands.is_type("CONV_2D"), ratio, 1.0)
+    draft.batch *= groups
+    draft.out[:, 2] = np.ceil(draft.out[:, 2] / groups)
+    draft.into[:, 2] /= groups
+
+
+def _split_far_strides(draft: _Draft) -> NDArray[np.bool_]:
+    """A stride that is too far becomes a convolution for each output; return where."""
+    far = (draft.kind == CONVOLUTION) & (draft.stride.max(axis=1) > MOST_STRIDE)
+    draft.batch[far] *= draft.out[far, 0] * draft.out[far, 1]
+    draft.out[far, :2] = 1.0
+    return np.asarray(far)

@@ -1,0 +1,94 @@
+"""What an NPU is given to do for each operator: shapes, kernels and the unit that works on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE = range(6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Columns over n operators, float64[n] unless named otherwise.
+
+    `kind` int64[n] is one of the constants above, `output` int64[n] a position in OUTPUT_KINDS. `table` and
+    `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, `far` bool[n]
+    that the stride is beyond what the hardware can do.
+    """
+
+    kind: NDArray[np.int64]
+    output: NDArray[np.int64]
+    table: Flags
+    clamped: Flags
+    binary: Flags
+    far: Flags
+    batch: Float64
+    out_h: Float64
+    out_w: Float64
+    out_c: Float64
+    in_h: Float64
+    in_w: Float64
+    in_c: Float64
+    kernel_h: Float64
+    kernel_w: Float64
+    stride_h: Float64
+    stride_w: Float64
+    span_h: Float64
+    span_w: Float64
+    """Kernels with their dilation: (k - 1) d + 1."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def take(self, rows: NDArray[np.integer]) -> Work:
+        """Return some of the operators."""
+        return Work(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def keys(self) -> list[bytes]:
+        """Return bytes that are equal for operators that take equally long, whatever their batch."""
+        names = [field.name for field in fields(self) if field.name != "batch"]
+        table = np.stack([getattr(self, name).astype(np.float32) for name in names], axis=1)
+        raw, size = table.tobytes(), 4 * len(names)
+        return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+    @property
+    def is_matrix(self) -> Flags:
+        """Whether inputs are summed over channels."""
+        return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
+
+    @property
+    def repeats(self) -> Float64:
+        """How often weights are read: each of the convolutions that a far stride becomes reads them all."""
+        return np.where(self.far, self.batch, 1.0)
+
+    @property
+    def kernel_first_u55(self) -> Flags:
+        """Whether kernel elements fill the multipliers better than channels do, on U55 and U65."""
+        elements = self.kernel_h * self.kernel_w
+        by_depth = self.in_c / round_up(self.in_c, 32)
+        by_kernel = self.in_c / round_up(self.in_c, 8) * elements / round_up(elements, 4)
+        return np.asarray((self.in_c <= 8) | (by_kernel >= by_depth))
+
+    @property
+    def kernel_first_u85(self) -> Flags:
+        """The same on U85."""
+        elements = self.kernel_h * self.kernel_w
+        rounded = np.floor(elements / 5) * 5 + np.maximum(elements % 5, 2)
+        by_kernel = self.in_c / round_up(self.in_c, 16) * elements / rounded
+        return np.asarray(by_kernel >= self.in_c / round_up(self.in_c, 64))
+
+
+def ceil_div(values: Float64, divisor: Float64 | float) -> Float64:
+    """Return how many times `divisor` is needed to cover each value."""
+    return np.asarray(np.ceil(values / divisor))
+
+
+def round_up(values: Float64, multiple: Float64 | float) -> Float64:
+    """Return the next multiple."""
+    return np.asarray(np.ceil(values / multiple) * multiple)
