@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from api.cli.console import printable, progress, stderr
-from api.workflows.collect import Collection, Progress, collect
+from api.workflows.collect import Collection, Progress, check, collect
 from dataset.store import Store
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def collect_with_view(request: Collection, database: str) -> Progress:
     """Run a collection with its view."""
     from rich.live import Live
 
+    check(request)  # before a database is made for nothing
     bar = progress("measurements")
     console = stderr()
     with (

@@ -168,7 +168,7 @@ def collect(
     """
     from api.workflows.sink import Sink
 
-    _check(request)
+    check(request)
     missing = Missing(request, store)
     total = len(request.sets) * sum(int(request.wanted(device).sum()) for device in request.devices)
     progress = Progress(total=total, stored_before=total - len(missing))
@@ -186,7 +186,8 @@ def collect(
     return progress
 
 
-def _check(request: Collection) -> None:
+def check(request: Collection) -> None:
+    """Raise UnknownNameError or InvalidInputError where a request cannot be carried out."""
     from dataset.spaces import get_space
 
     for space in request.spaces:
@@ -203,7 +204,8 @@ def _check(request: Collection) -> None:
             f"{unknown[0]!r} is no type to build", where="--dtype", hint=_HINTS["--dtype"]
         )
     if request.count < 1 or request.seed < 0:
-        raise InvalidInputError("--count begins at 1, --seed at 0", where=f"{request.count}, {request.seed}")
+        given = f"--count {request.count} --seed {request.seed}"
+        raise InvalidInputError("--count begins at 1, --seed at 0", where=given)
 
 
 _HINTS = {

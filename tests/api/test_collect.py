@@ -144,3 +144,9 @@ def test_wrong_requests_are_refused_at_once(
     options: dict[str, object] = {"spaces": ("kws",), "count": 1, "seed": 0, "devices": ("tflm",)}
     with Store.open(tmp_path / "kws.db") as store, pytest.raises(error):
         collect(Collection(**{**options, **change}), store)  # type: ignore[arg-type]
+
+
+def test_a_wrong_request_makes_no_database(tmp_path: Path, cli: Cli) -> None:
+    done = cli("collect", "--space", "nowhere", "--count", 1, "-d", "tflm", "--db", tmp_path / "n.db")
+    assert done.code != 0 and "nowhere" in done.err
+    assert not (tmp_path / "n.db").exists()
