@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.workflows.models import naming, read_graph_file
+from api.workflows.models import read_graph_file
 
 if TYPE_CHECKING:
     from perfsage.graph import Graph
@@ -35,23 +35,6 @@ def predict_files(
     loaded = load_predictor(predictor)
     graphs = [(str(path), read_graph_file(path)) for path in paths]
     return predict_graphs(loaded, graphs, devices=devices, metrics=metrics)
-
-
-def predict_bodies(
-    predictor: Predictor,
-    bodies: Sequence[tuple[str | None, bytes]],
-    *,
-    devices: Sequence[str] | None = None,
-    metrics: Sequence[str] | None = None,
-) -> Report:
-    """Predict models that arrived as bytes; an error about one of several names it."""
-    from perfsage.graph import read_graph
-
-    graphs: list[Named] = []
-    for name, data in bodies:
-        with naming(name or "request body"):
-            graphs.append((name, read_graph(data)))
-    return predict_graphs(predictor, graphs, devices=devices, metrics=metrics)
 
 
 def predict_graphs(
