@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import random
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from api.workflows.building import SampledModel
 from dataset.records import Network
 from perfsage.measurement import Measurement
 from profilers.profiler import Plan, Profiler
+from profilers.registry import shares_pool
 
 MAX_WAITING_RESULTS = 512
 MAX_WAITING_BATCHES = 2
@@ -94,6 +96,8 @@ class Lane(threading.Thread):
     def _flush(self) -> None:
         batch, self._batch = self._batch, []
         if batch:
+            if not shares_pool(self.device):
+                random.shuffle(batch)  # what warms up a device must not go with the space or the type
             self._put(batch)
 
     def _put(self, batch: Sequence[SampledModel] | None) -> None:
