@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -41,6 +41,8 @@ WAIT_FOR_WORKERS_S = 60.0
 CHECK_WORKERS_S = 2.0
 POLL_S = 0.02
 TASK_NETWORKS = 12
+MOST_LOSSES = 3
+"""A worker may die with the results of a task that it has finished; the task is done again so often."""
 TASKS_AHEAD = 2
 """Tasks that wait for each thread of the cluster: enough to keep it busy, few enough to stop soon."""
 
@@ -118,6 +120,8 @@ class _Task:
 
     keys: tuple[Key, ...]
     devices: tuple[str, ...]
+    losses: int = 0
+    """How often its results were lost with the worker that held them."""
 
     @property
     def pairs(self) -> int:
@@ -151,7 +155,11 @@ class _Submission:
                     break
                 self._wait(finished)
                 future = next(finished)
-                self._store(future, self._running.pop(future))
+                task = self._running.pop(future)
+                if future.status == "lost" and task.losses < MOST_LOSSES:
+                    finished.add(self._submit(replace(task, losses=task.losses + 1)))
+                else:
+                    self._store(future, task)
         finally:
             self._sink.commit()
             self._client.cancel(list(self._running))
