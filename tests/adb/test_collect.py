@@ -52,12 +52,23 @@ def phones(make_phone: Callable[..., Phone], key_path: Path, tmp_path: Path) -> 
     return [one, two]
 
 
+def _hear_interrupts() -> None:
+    """Programs that a shell starts in the background ignore SIGINT, and so would theirs."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def collecting(folder: Path, target: str) -> Iterator[subprocess.Popen[str]]:
     environment = os.environ | {"PERFSAGE_LAB": str(folder / "lab.toml")}
     words = [*PROGRAM, "collect", *OPTIONS, "--workers", "1", "--db", target, "--json"]
     with subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_interrupts,
     ) as process:
         try:
             yield process
@@ -102,7 +113,7 @@ def test_ctrl_c_ends_what_runs_on_the_phones(phones: list[Phone], tmp_path: Path
         for phone in phones:
             phone.wait_for("board_runner --graph", 60)
         interrupted.send_signal(signal.SIGINT)
-        _, err = interrupted.communicate(timeout=150)
+        _, err = interrupted.communicate(timeout=100)
     assert interrupted.returncode == 130, err
     assert [phone.processes() for phone in phones] == [{}, {}]
 
