@@ -189,9 +189,13 @@ def collect(
 def check(request: Collection) -> None:
     """Raise UnknownNameError or InvalidInputError where a request cannot be carried out."""
     from dataset.spaces import get_space
+    from profilers.registry import describe
 
     for space in request.spaces:
         get_space(space)
+    for device in request.devices:
+        if ":" not in device:  # attached ones are asked when they are opened
+            describe(device)
     counts: Mapping[str, tuple[str, ...]] = {
         "--space": request.spaces, "--device": request.devices, "--dtype": request.dtypes
     }  # fmt: skip

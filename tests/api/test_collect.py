@@ -146,7 +146,10 @@ def test_wrong_requests_are_refused_at_once(
         collect(Collection(**{**options, **change}), store)  # type: ignore[arg-type]
 
 
-def test_a_wrong_request_makes_no_database(tmp_path: Path, cli: Cli) -> None:
-    done = cli("collect", "--space", "nowhere", "--count", 1, "-d", "tflm", "--db", tmp_path / "n.db")
-    assert done.code != 0 and "nowhere" in done.err
+@pytest.mark.parametrize(("space", "device"), [("nowhere", "tflm"), ("kws", "nothing")])
+def test_a_wrong_request_makes_no_database(tmp_path: Path, cli: Cli, space: str, device: str) -> None:
+    done = cli("collect", "--space", space, "--count", 1, "--rotate", device, "--db", tmp_path / "n.db")
+    assert done.code != 0 and {"nowhere", "nothing"} & set(
+        done.err.replace("'", " ").replace(".", " ").split()
+    )
     assert not (tmp_path / "n.db").exists()
