@@ -8,6 +8,7 @@ the same ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,7 +77,7 @@ def column_statistics(columns: Columns) -> ColumnStatistics:
     )
     chosen = np.flatnonzero(known)
     zeros = _zero_points(columns)
-    for kind in np.unique(columns.tensor_type[chosen]).tolist():
+    for kind in sorted(set(columns.tensor_type[chosen].tolist())):
         tensors = chosen[columns.tensor_type[chosen] == kind]
         for start in range(0, len(tensors), _ROWS_AT_ONCE):
             _fill(found, columns, tensors[start : start + _ROWS_AT_ONCE], zeros)
@@ -127,20 +128,25 @@ def _unpack(codes: Array, bits: int) -> Array:
 
 def _narrow(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
     """Return (sparsity, entropy, distinct, width) of rows of bytes, all from their histograms."""
-    histogram = np.stack([np.bincount(codes, minlength=256) for codes in samples])
+    histogram = np.concatenate([np.bincount(codes, minlength=256) for codes in samples]).reshape(-1, 256)
+    counts = np.array([len(codes) for codes in samples])
     lowest = -128 if name.startswith("INT") else 0
-    histogram = np.roll(histogram, -lowest, axis=1)
-    counts = histogram.sum(axis=1)
-    columns = zeros - lowest
-    inside = (columns >= 0) & (columns < 256)
-    zero_count = histogram[np.arange(len(zeros)), np.where(inside, columns, 0)] * inside
-    share = histogram / counts[:, None]
-    present = histogram > 0
-    logs = np.zeros_like(share)
-    logs[present] = np.log2(share[present])
-    low, high = present.argmax(axis=1), 255 - present[:, ::-1].argmax(axis=1)
-    entropy = np.abs((share * logs).sum(axis=1))
-    return zero_count / counts, entropy, present.sum(axis=1), _widths(low - columns, high - columns)
+    inside = (zeros >= lowest) & (zeros < lowest + 256)
+    zero_count = histogram[np.arange(len(zeros)), zeros & 255] * inside
+    # Rolled so that the lowest value comes first: bytes of negative numbers are the larger ones.
+    present = np.roll(histogram > 0, -lowest, axis=1)
+    low, high = present.argmax(axis=1) + lowest, 255 + lowest - present[:, ::-1].argmax(axis=1)
+    distinct = present.sum(axis=1)
+    entropy = np.abs(np.log2(counts) - _count_logs().take(histogram).sum(axis=1) / counts)
+    entropy[distinct == 1] = 0.0
+    return zero_count / counts, entropy, distinct, _widths(low - zeros, high - zeros)
+
+
+@cache
+def _count_logs() -> Array:
+    """Return n log2(n) of every count that a sample of elements of 8 bits or fewer may have."""
+    counts = np.arange(8 * SAMPLE_ELEMENTS + 1, dtype=np.float64)
+    return counts * np.log2(np.maximum(counts, 1.0))
 
 
 def _wide(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
