@@ -89,6 +89,14 @@ class Columns:
             return memoryview(b"")
         return self.buffer.data[start : start + int(self.tensor_constant_bytes[index])]
 
+    def quantization_lengths(self, index: int) -> tuple[int, int]:
+        """Return how many scales and how many zero points a tensor has."""
+        table = self.tensor_table(index).get("quantization")
+        if table is None:
+            return 0, 0
+        fields = schema.fields(table.name)
+        return table.vector(fields["scale"], 4)[1], table.vector(fields["zero_point"], 8)[1]
+
     def tensor_table(self, index: int) -> Table:
         """Return the flatbuffer table of a tensor, for what the columns do not hold."""
         return Table(self.buffer, "Tensor", int(self.tensor_position[index]))

@@ -8,24 +8,27 @@ is the same. Sizes were read from the published wheel and confirmed by tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from tflite import TensorType
 
+from perfsage.graph.columns import Columns
 from perfsage.graph.graph import Graph, Subgraph
-from perfsage.graph.memory_plan import plan_memory
-from perfsage.graph.memory_scratch import Node, scratch_bytes
+from perfsage.graph.memory_plan import Int64, plan_head
+from perfsage.graph.memory_scratch import Node
 from perfsage.graph.schema import OPERATORS
 
 Allocation = tuple[int, int]
 """Bytes and alignment."""
+Run = tuple[Sequence[int], int]
+"""The bytes of allocations that follow one another, and their alignment."""
 
 _POINTER: Final = 8
 _BUFFER: Final = 16
-_ALLOCATORS: Final[tuple[Allocation, ...]] = ((104, 8), (72, 8), (272, 8), (16, 8))
+_ALLOCATORS: Final[Run] = ((104, 72, 272, 16), 8)
 _SUBGRAPH: Final = 24
 _EVAL_TENSOR: Final = 24
 _NODE: Final = 64
@@ -149,67 +152,86 @@ def estimate_arena(graph: Graph) -> ArenaEstimate:
 
     Raises InvalidInputError when no static memory plan exists.
     """
-    head = plan_memory(graph).peak_bytes
-    names = [_names(subgraph) for subgraph in graph.subgraphs]
-    for name in (name for part in names for name in part):
+    head, scratch_buffers = plan_head(graph)
+    parts = [_Part(subgraph, _names(subgraph.columns)) for subgraph in graph.subgraphs]
+    for name in (name for part in parts for name in part.used()):
         if name not in _STORED:
             return ArenaEstimate(head, None, None, f"what {name} stores for good is not known")
     tail = 0
-    for size, alignment in _allocations(graph, names):
-        # The tail grows downwards, and each allocation's lower end is aligned.
-        tail = -(-(tail + size) // alignment) * alignment
+    for sizes, alignment in _allocations(graph, parts, scratch_buffers):
+        for size in sizes:
+            # The tail grows downwards, and each allocation's lower end is aligned.
+            tail = -(-(tail + size) // alignment) * alignment
     return ArenaEstimate(head, tail, head + tail)
 
 
-def _names(subgraph: Subgraph) -> list[str]:
-    """Return each operator's name, the custom code of custom operators."""
-    columns = subgraph.columns
-    custom = [columns.operator_custom_code[index] for index in columns.operator_opcode.tolist()]
-    types = columns.operator_type.tolist()
-    return [code or OPERATORS.get(kind, str(kind)) for code, kind in zip(custom, types, strict=True)]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A subgraph, and a name for each operator code that it uses: the custom code of custom operators."""
+
+    subgraph: Subgraph
+    names: list[str]
+
+    def used(self) -> list[str]:
+        """Return the names that occur, in the order in which they do."""
+        return [self.names[code] for code in dict.fromkeys(self.subgraph.columns.operator_opcode.tolist())]
+
+    def stored(self) -> list[tuple[Allocation | None, int]]:
+        """Return what each operator stores, as _STORED says."""
+        by_code = [_STORED.get(name, _NOTHING) for name in self.names]
+        return [by_code[code] for code in self.subgraph.columns.operator_opcode.tolist()]
 
 
-def _allocations(graph: Graph, names: list[list[str]]) -> list[Allocation]:
-    """Return every allocation in TFLM's order."""
-    made = [*_ALLOCATORS, (_SUBGRAPH * len(graph.subgraphs), _POINTER)]
-    for subgraph in graph.subgraphs:
-        made.append((_EVAL_TENSOR * len(subgraph.columns.tensor_type), _POINTER))
-    made += [(_NODE * len(part), _POINTER) for part in names]
-    stored = [_STORED[name] for part in names for name in part]
-    made += [options for options, _ in stored if options]
-    made += [(size, _BUFFER) for _, size in stored if size]
-    for subgraph, part in zip(graph.subgraphs, names, strict=True):
-        made += [(size, _BUFFER) for size in _prepared(subgraph, part)]
-    made += _finish(graph)
-    return made
+def _names(columns: Columns) -> list[str]:
+    builtin = np.full(len(columns.operator_custom_code), -1)
+    builtin[columns.operator_opcode] = columns.operator_type
+    named = zip(columns.operator_custom_code, builtin.tolist(), strict=True)
+    return [custom or OPERATORS.get(kind, str(kind)) for custom, kind in named]
 
 
-def _prepared(subgraph: Subgraph, names: list[str]) -> list[int]:
+def _allocations(graph: Graph, parts: list[_Part], scratch_buffers: int) -> Iterator[Run]:
+    """Yield every allocation in TFLM's order."""
+    yield _ALLOCATORS
+    yield (_SUBGRAPH * len(parts),), _POINTER
+    yield [_EVAL_TENSOR * len(part.subgraph.columns.tensor_type) for part in parts], _POINTER
+    yield [_NODE * len(part.subgraph.columns.operator_type) for part in parts], _POINTER
+    stored = [item for part in parts for item in part.stored()]
+    yield from (((options[0],), options[1]) for options, _ in stored if options)
+    yield [size for _, size in stored if size], _BUFFER
+    for part in parts:
+        yield _prepared(part), _BUFFER
+    yield from _finish(graph, scratch_buffers)
+
+
+def _prepared(part: _Part) -> list[int]:
     """Return what the kernels of a subgraph ask for while they prepare, operator by operator."""
-    channels = _channels(subgraph, names)
+    opcode = part.subgraph.columns.operator_opcode
+    channels = _channels(part)
+    ruled = np.array([name in _PREPARED for name in part.names], np.bool_)[opcode]
     made: list[int] = []
-    for row, name in enumerate(names):
-        if name in _CHANNEL_AXES:
+    for row in np.flatnonzero(ruled | (channels >= 0)).tolist():
+        if ruled[row]:
+            name = part.names[opcode[row]]
+            made += _PREPARED[name](Node(part.subgraph, row, name))
+        else:
             # Float kernels ask for these too, and leave them unused.
-            made += [4 * channels[row]] * 2 if channels[row] >= 0 else []
-        elif (rule := _PREPARED.get(name)) is not None:
-            made += rule(Node(subgraph, row, name))
+            made += [4 * int(channels[row])] * 2
     return made
 
 
-def _channels(subgraph: Subgraph, names: list[str]) -> list[int]:
+def _channels(part: _Part) -> Int64:
     """Return the channels along the axis of each operator's weights, -1 where they are not of rank 4."""
-    columns = subgraph.columns
+    columns = part.subgraph.columns
     inputs, shapes = columns.operator_inputs, columns.tensor_shape
-    axes = np.array([_CHANNEL_AXES.get(name, -1) for name in names])
-    found = np.full(len(names), -1)
-    rows = np.flatnonzero((axes >= 0) & (np.diff(inputs.offsets) > 1))
+    axes = np.array([_CHANNEL_AXES.get(name, -1) for name in part.names], np.int64)[columns.operator_opcode]
+    found = np.full(len(axes), -1)
+    rows = np.flatnonzero((axes >= 0) & (inputs.lengths > 1))
     tensors = inputs.values[inputs.offsets[rows] + 1]
     rows, tensors = rows[tensors >= 0], tensors[tensors >= 0]
     full = shapes.offsets[tensors + 1] - shapes.offsets[tensors] == 4
     rows, tensors = rows[full], tensors[full]
     found[rows] = shapes.values[shapes.offsets[tensors] + axes[rows]]
-    return [int(channel) for channel in found.tolist()]
+    return found
 
 
 def _fully_connected(node: Node) -> list[int]:
@@ -245,21 +267,19 @@ _PREPARED: Final[dict[str, Callable[[Node], list[int]]]] = {
 }
 
 
-def _finish(graph: Graph) -> Iterator[Allocation]:
+def _finish(graph: Graph, scratch_buffers: int) -> Iterator[Run]:
     """Yield handles of scratch buffers, variables, and the tensors of inputs and outputs."""
-    handles = sum(len(scratch_bytes(subgraph)) for subgraph in graph.subgraphs)
-    if handles:
-        yield _POINTER * handles, _POINTER
+    if scratch_buffers:
+        yield (_POINTER * scratch_buffers,), _POINTER
     for subgraph in graph.subgraphs:
         columns = subgraph.columns
-        for size in columns.tensor_bytes[columns.tensor_is_variable].tolist():
-            yield size, _BUFFER
+        yield columns.tensor_bytes[columns.tensor_is_variable].tolist(), _BUFFER
     main = graph.subgraphs[0]
     for tensors in (main.inputs, main.outputs):
-        yield _POINTER * len(tensors), _BUFFER
+        yield (_POINTER * len(tensors),), _BUFFER
         for tensor in tensors:
-            yield _TENSOR, _POINTER
-            quantization = main.tensors[tensor].quantization
-            if quantization and quantization.scale and quantization.zero_point:
-                yield _QUANTIZATION, _POINTER
-                yield 4 + 4 * len(quantization.scale), 4
+            yield (_TENSOR,), _POINTER
+            scales, zero_points = main.columns.quantization_lengths(tensor)
+            if scales and zero_points:
+                yield (_QUANTIZATION,), _POINTER
+                yield (4 + 4 * scales,), 4

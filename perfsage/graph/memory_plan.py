@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,7 @@ from perfsage.graph.graph import Graph, Subgraph
 from perfsage.graph.lifetimes import live_bytes, usage
 from perfsage.graph.memory_planner import place
 from perfsage.graph.memory_scratch import scratch_bytes
-from perfsage.graph.memory_steps import Step, walk
+from perfsage.graph.memory_steps import Spans, Step, Walked, walk
 from perfsage.measurement import OperatorRef
 
 Int64 = npt.NDArray[np.int64]
@@ -97,31 +98,43 @@ def plan_memory(graph: Graph) -> MemoryPlan:
 
     Raises InvalidInputError when a tensor has no fixed size, or when there are too many buffers.
     """
-    steps, spans = _spans(graph)
-    rows = [_tensor_rows(subgraph, *spans[subgraph.index]) for subgraph in graph.subgraphs]
-    rows += [_scratch_rows(subgraph, *spans[subgraph.index]) for subgraph in graph.subgraphs]
-    table = np.concatenate(rows, axis=1) if rows else np.empty((6, 0), np.int64)
+    walked = walk(graph)
+    steps = walked[0] if walked else _straight_steps(graph.subgraphs[0])
+    table, offset = _place(graph, walked)
     subgraph, tensor, operator, size, first, last = table
-    size = -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-    offset = place(size, first, last, _offline_offsets(graph, subgraph, tensor))
     peak = int((offset + size).max(initial=0))
     return MemoryPlan(peak, subgraph, tensor, operator, offset, size, first, last, steps)
 
 
-def _spans(graph: Graph) -> tuple[tuple[Step, ...], list[tuple[Int64, Int64, list[tuple[int, int]]]]]:
-    """Return the steps and, for each subgraph, first and last step of its tensors and of its operators."""
-    called = walk(graph)
-    if called is not None:
-        return called
-    main = graph.subgraphs[0]
-    operators = len(main.columns.operator_type)
-    first, last = usage(main)
-    steps = (Step(0, None), *(Step(0, i) for i in range(operators)))
-    spans = [(first + 1, last + 1, [(i + 1, i + 1) for i in range(operators)])]
-    return steps, spans
+def plan_head(graph: Graph) -> tuple[int, int]:
+    """Return the plan's `peak_bytes` and its number of scratch buffers: what the arena needs of it."""
+    table, offset = _place(graph, walk(graph))
+    return int((offset + table[3]).max(initial=0)), int((table[1] < 0).sum())
 
 
-def _tensor_rows(subgraph: Subgraph, first: Int64, last: Int64, _: object) -> Int64:
+def _place(graph: Graph, walked: Walked | None) -> tuple[Int64, Int64]:
+    """Return the buffers (subgraph, tensor, operator, size, first, last: int64[6, n]) and their offsets."""
+    spans = walked[1] if walked else [_straight(graph.subgraphs[0])]
+    rows = [_tensor_rows(part, span) for part, span in zip(graph.subgraphs, spans, strict=True)]
+    rows += [_scratch_rows(part, span) for part, span in zip(graph.subgraphs, spans, strict=True)]
+    table = np.concatenate(rows, axis=1)
+    size = table[3]
+    np.multiply(-(-size // ALIGNMENT_BYTES), ALIGNMENT_BYTES, out=size)
+    return table, place(size, table[4], table[5], _offline_offsets(graph, table[0], table[1]))
+
+
+def _straight_steps(subgraph: Subgraph) -> tuple[Step, ...]:
+    return (Step(0, None), *map(Step, repeat(0), range(len(subgraph.columns.operator_type))))
+
+
+def _straight(subgraph: Subgraph) -> Spans:
+    """Return the spans of a subgraph that runs once, alone."""
+    first, last = usage(subgraph)
+    steps = np.arange(1, len(subgraph.columns.operator_type) + 1)
+    return Spans(first + 1, last + 1, np.stack([steps, steps]))
+
+
+def _tensor_rows(subgraph: Subgraph, spans: Spans) -> Int64:
     """Return the rows of the tensors that need a place: subgraph, tensor, operator, size, first, last."""
     columns = subgraph.columns
     needs = ~columns.tensor_is_constant & ~columns.tensor_is_variable & (columns.tensor_bytes != 0)
@@ -134,14 +147,19 @@ def _tensor_rows(subgraph: Subgraph, first: Int64, last: Int64, _: object) -> In
             where=f"subgraph {subgraph.index}",
             hint="A static memory plan needs the size of every tensor.",
         )
-    none = np.full(len(tensors), -1)
-    return np.stack([none * 0 + subgraph.index, tensors, none, size, first[tensors], last[tensors]])
+    made = np.empty((6, len(tensors)), np.int64)
+    made[0], made[1], made[2], made[3] = subgraph.index, tensors, -1, size
+    made[4], made[5] = spans.first[tensors], spans.last[tensors]
+    return made
 
 
-def _scratch_rows(subgraph: Subgraph, _: Int64, __: Int64, spans: list[tuple[int, int]]) -> Int64:
+def _scratch_rows(subgraph: Subgraph, spans: Spans) -> Int64:
     """Return the rows of the scratch buffers, alive while their operator runs."""
-    found = [(subgraph.index, -1, row, size, *spans[row]) for row, size in scratch_bytes(subgraph)]
-    return np.array(found, np.int64).reshape(-1, 6).T
+    found = np.array(scratch_bytes(subgraph), np.int64).reshape(-1, 2).T
+    made = np.empty((6, found.shape[1]), np.int64)
+    made[0], made[1], made[2], made[3] = subgraph.index, -1, found[0], found[1]
+    made[4:] = spans.operators[:, found[0]]
+    return made
 
 
 def _offline_offsets(graph: Graph, subgraph: Int64, tensor: Int64) -> Int64 | None:

@@ -26,7 +26,7 @@ class Node:
 
     def __init__(self, subgraph: Subgraph, row: int, name: str) -> None:
         columns = subgraph.columns
-        self._subgraph, self._columns, self._row = subgraph, columns, row
+        self._columns, self._row = columns, row
         self._inputs = columns.operator_inputs[row].tolist()
         self._outputs = columns.operator_outputs[row].tolist()
         custom = columns.operator_custom_code[int(columns.operator_opcode[row])]
@@ -55,8 +55,7 @@ class Node:
 
     def quantized_channels(self, slot: int) -> int:
         """Return how many scales the tensor in input `slot` has."""
-        found = self._subgraph.tensors[self._inputs[slot]].quantization if self.has(slot) else None
-        return len(found.scale) if found else 0
+        return self._columns.quantization_lengths(self._inputs[slot])[0] if self.has(slot) else 0
 
     def attribute(self, name: str) -> int:
         """Return one scalar option of the operator."""

@@ -14,7 +14,6 @@ from perfsage.graph.lifetimes import NEVER
 from perfsage.graph.schema import OPERATORS
 
 Int64 = npt.NDArray[np.int64]
-Spans = tuple[Int64, Int64, list[tuple[int, int]]]
 
 MAX_STEPS: Final = 100_000
 MAX_DEPTH: Final = 64
@@ -33,7 +32,19 @@ class Step(NamedTuple):
     operator: int | None
 
 
-def walk(graph: Graph) -> tuple[tuple[Step, ...], list[Spans]] | None:
+class Spans(NamedTuple):
+    """First and last step of each tensor of a subgraph, and of its operators: int64[2, n_operators]."""
+
+    first: Int64
+    last: Int64
+    operators: Int64
+
+
+Walked = tuple[tuple[Step, ...], list[Spans]]
+"""All steps of an inference, and the spans of each subgraph."""
+
+
+def walk(graph: Graph) -> Walked | None:
     """Return the steps of an inference and the spans of tensors and operators of each subgraph.
 
     None when the graph is a single subgraph, which needs no walk. Subgraphs that nothing calls keep the
@@ -70,7 +81,7 @@ class _Walker:
         edge = [*part.inputs, *part.outputs]
         first[edge] = last[edge] = self.now
         for row in range(len(part.columns.operator_type)):
-            ranges[row] = self._run(part, row, depth)
+            ranges[:, row] = self._run(part, row, depth)
         last[list(part.outputs)] = self.now
 
     def _run(self, part: Subgraph, row: int, depth: int) -> tuple[int, int]:
@@ -89,7 +100,7 @@ class _Walker:
 def _unused(part: Subgraph) -> Spans:
     columns = part.columns
     never = np.full(len(columns.tensor_type), NEVER + 1)
-    return never, never.copy(), [(NEVER + 1, NEVER + 1)] * len(columns.operator_type)
+    return Spans(never, never.copy(), np.full((2, len(columns.operator_type)), NEVER + 1))
 
 
 def _bodies(graph: Graph, part: Subgraph, row: int) -> Iterator[int]:

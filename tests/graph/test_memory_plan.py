@@ -154,6 +154,12 @@ def test_an_unknown_operator_leaves_the_tail_open() -> None:
     assert estimate.unavailable == "what Mystery stores for good is not known"
 
 
+def test_a_subgraph_without_operators_has_an_arena() -> None:
+    parts = [Part([T([4]), T([4])], [Op("RELU", [0], [1])], [0], [1]), Part([T([4])], [], [0], [0])]
+    estimate = estimate_arena(read_graph(model_bytes(parts)))
+    assert estimate.tail_bytes is not None and estimate.head_bytes == 32
+
+
 def test_lifetimes_of_a_small_graph() -> None:
     tensors = [T([16]), T([16]), T([16]), T([4], data=True), T([9]), T([16]), T([3], variable=True)]
     operators = [Op("RELU", [0], [1]), Op("ADD", [1, 3], [2]), Op("ADD", [2, 6], [5])]
