@@ -82,6 +82,7 @@ class OptionTables:
 
     def __init__(self, buffer: FlatBuffer, operators: Array, fields: Array) -> None:
         self.buffer, self.operators, self.fields = buffer, operators, fields
+        self._columns: dict[tuple[str, int | float], Array] = {}
 
     @cached_property
     def keys(self) -> Array:
@@ -137,12 +138,27 @@ class OptionTables:
             values[rows[chosen], slots[chosen]] = read != 0 if _DTYPES[code] == "|b1" else read
         return values
 
+    @cached_property
+    def _present(self) -> Array:
+        """Whether each operator has an options table."""
+        return self.positions > 0
+
     def column(self, name: str, default: int | float) -> Array:
-        """Return the scalar option `name` of every operator; `default` where it has no such option."""
+        """Return the scalar option `name` of every operator; `default` where it has no such option.
+
+        The array is read-only and made once: features, costs and cycles ask for the same few options.
+        """
+        key = (name, default)
+        if key not in self._columns:
+            self._columns[key] = self._column(name, default)
+            self._columns[key].flags.writeable = False
+        return self._columns[key]
+
+    def _column(self, name: str, default: int | float) -> Array:
         by_key, fraction = _slots_of(name)
         slots = by_key[self.keys]
-        has = (slots >= 0) & (self.positions > 0)
-        bits = self.values[np.arange(len(slots)), np.where(has, slots, 0)]
+        has = (slots >= 0) & self._present
+        bits = self.values[np.arange(len(slots)), slots * has]
         values = bits.astype(np.int32).view(np.float32).astype(np.float64) if fraction else bits
         return np.where(has, values, np.asarray(default, None if fraction else type(default)))
 
