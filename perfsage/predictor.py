@@ -34,8 +34,9 @@ ModelSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Graph
 PRETRAINED = Path(__file__).parent / "pretrained"
 PLANNED = ("arena_bytes", "plan_peak_bytes")
 """The graph totals that only the memory planner knows."""
-CALL_OPERATORS = 20_000
-"""Graphs are sent to the network together until they have this many operators."""
+CALL_OPERATORS = 2_000
+"""Graphs are sent to the network together until they have this many operators: what it works on then stays in
+a core's cache, and an operator takes a quarter less time than in calls of 20,000."""
 
 
 def load_predictor(path_or_name: str | os.PathLike[str] = "default", *, threads: int = 1) -> Predictor:
