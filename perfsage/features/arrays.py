@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError
 from perfsage.features.npu_geometry import GEOMETRY_NAMES
-from perfsage.features.npz import read_npz
+from perfsage.features.npz import read_npz, write_npz
 
 FEATURE_SCHEMA = "3"
 """Changes whenever a column is added, removed or computed differently."""
@@ -93,8 +93,7 @@ class GraphFeatures:
 def save_features(features: GraphFeatures, path: Path) -> None:
     """Write `features` to an .npz file."""
     arrays = {field.name: np.asarray(getattr(features, field.name)) for field in fields(features)}
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, schema=np.asarray(FEATURE_SCHEMA), **arrays)
+    write_npz(path, {"schema": np.asarray(FEATURE_SCHEMA), **arrays})
 
 
 def load_features(path: Path) -> GraphFeatures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIMIT_BYTES = 2 << 30
+
+
+FAST = 1
+"""zlib's fastest level: numpy's own writer takes half as long again, for files that are a tenth smaller."""
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays that `numpy.load` and `read_npz` read."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=FAST) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_npz(path: Path, limit_bytes: int = LIMIT_BYTES) -> dict[str, NDArray[Any]]:
