@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features import GraphFeatures
+from perfsage.features import GRAPH_COLUMNS, GraphFeatures
 from perfsage.metrics import Metric
 from perfsage.models.calibration import Calibration
 from perfsage.models.manifest import DeviceEntry, Manifest
@@ -45,21 +46,19 @@ def answer(
     """
     half_widths = calibration.half_widths(raw)
     doubts = calibration.doubts([subject.features for subject in subjects], raw)
+    rows = [(row, manifest.devices[row], _cells(manifest.devices[row], metrics)) for row in device_rows]
     for place, subject in enumerate(subjects):
         begin, end = int(offsets[place]), int(offsets[place + 1])
         places = _places(subject.features) if operators else ()
-        for row in device_rows:
-            entry = manifest.devices[row]
+        # Lists of Python's own floats: single numbers out of arrays take longer than all the rest.
+        log_values, widths = raw.log_values[place].tolist(), half_widths[place].tolist()
+        all_float = subject.features.total("float_share") >= ALL_FLOAT
+        for row, entry, cells in rows:
+            reason = entry.float_reason if all_float else None
             values = {
-                metric: _metric(
-                    metric,
-                    entry,
-                    subject.features,
-                    float(raw.log_values[place, row, METRIC_ROWS[metric]]),
-                    float(half_widths[place, row, METRIC_ROWS[metric]]),
-                    calibration.level,
-                )
-                for metric in metrics
+                cell.metric: cell.missing(reason)
+                or _interval(cell, subject.features, log_values[row], widths[row], calibration.level)
+                for cell in cells
             }
             latency = values.get(Metric.LATENCY_MS) if operators else None
             yield Prediction(
@@ -72,21 +71,48 @@ def answer(
             )
 
 
-def _metric(
-    metric: Metric,
-    entry: DeviceEntry,
-    features: GraphFeatures,
-    log_value: float,
-    half_width: float,
-    level: float,
-) -> Interval | Unavailable:
-    reason = unavailable_reason(entry, metric, features)
-    if reason is not None:
-        return Unavailable(reason)
-    exact = float(exact_values(entry, metric, features.totals[None])[0]) if metric in entry.exact else 0.0
+class _Cell(NamedTuple):
+    """What is the same for every network about one metric of one device.
+
+    `exact` is the column of GRAPH_COLUMNS that is the value where it is known; None: the network says it.
+    """
+
+    metric: Metric
+    row: int
+    not_given: Unavailable | None
+    untrained: Unavailable | None
+    exact: int | None
+
+    def missing(self, float_reason: str | None) -> Unavailable | None:
+        """Return why there is no value; `float_reason` is given for networks that are all float."""
+        if self.not_given is None and float_reason is not None:
+            return Unavailable(float_reason)
+        return self.not_given or self.untrained
+
+
+def _cells(entry: DeviceEntry, metrics: Sequence[Metric]) -> list[_Cell]:
+    made = []
+    for metric in metrics:
+        not_given, untrained = _not_given(entry, metric), _untrained(entry, metric)
+        made.append(
+            _Cell(
+                metric,
+                METRIC_ROWS[metric],
+                Unavailable(not_given) if not_given else None,
+                Unavailable(untrained) if untrained else None,
+                GRAPH_COLUMNS.index(entry.exact[metric]) if metric in entry.exact else None,
+            )
+        )
+    return made
+
+
+def _interval(
+    cell: _Cell, features: GraphFeatures, log_values: list[float], widths: list[float], level: float
+) -> Interval:
+    exact = 0.0 if cell.exact is None else float(features.totals[cell.exact])
     if exact > 0:
         return Interval(exact, exact, exact, level)
-    value, factor = math.exp(log_value), math.exp(min(half_width, 50.0))
+    value, factor = math.exp(log_values[cell.row]), math.exp(min(widths[cell.row], 50.0))
     return Interval(value, value / factor, value * factor, level)
 
 
@@ -99,14 +125,23 @@ def exact_values(entry: DeviceEntry, metric: Metric, totals: NDArray[np.float64]
 
 def unavailable_reason(entry: DeviceEntry, metric: Metric, features: GraphFeatures) -> str | None:
     """Return why `metric` cannot be predicted for these features on this device, or None."""
-    if metric not in entry.device.metrics:
-        given = entry.device.unavailable.get(metric)
-        return given or f"{entry.device.name} does not give {metric.value}"
+    if (not_given := _not_given(entry, metric)) is not None:
+        return not_given
     if entry.float_reason is not None and features.total("float_share") >= ALL_FLOAT:
         return entry.float_reason
-    if not entry.labels.get(metric) and metric not in entry.exact and not entry.inferred:
-        return f"the predictor was trained without {metric.value} of {entry.device.name}"
-    return None
+    return _untrained(entry, metric)
+
+
+def _not_given(entry: DeviceEntry, metric: Metric) -> str | None:
+    if metric in entry.device.metrics:
+        return None
+    return entry.device.unavailable.get(metric) or f"{entry.device.name} does not give {metric.value}"
+
+
+def _untrained(entry: DeviceEntry, metric: Metric) -> str | None:
+    if entry.labels.get(metric) or metric in entry.exact or entry.inferred:
+        return None
+    return f"the predictor was trained without {metric.value} of {entry.device.name}"
 
 
 def _device_warning(entry: DeviceEntry) -> tuple[str, ...]:
