@@ -1,6 +1,8 @@
 """Time of one prediction, features given: ONNX Runtime as shipped, beside plain torch and torch with DGL.
 
-Then the whole way from bytes to all devices of the shipped predictor, beside Vela's estimate for one of them.
+Then the whole way from bytes to all devices of the shipped predictor, beside Vela's estimate for one of them:
+networks a second, and how many times Vela's own time that is. A batch holds networks of the same shapes with other
+weights, so that the cycles of their operators are known after the first one, as in a search.
 
 python -m benchmarks.predict [--operators 100] [--devices 16]
 
@@ -34,10 +36,15 @@ from perfsage.training.options import TrainingOptions
 from profilers.profiler import Model, Plan
 from profilers.registry import open_profiler
 
+BATCH = 256
+ALL = "bytes to all devices and metrics"
+SHARELESS = "the same without operators' shares"
+BATCHED = f"without shares, {BATCH} graphs a call"
 
-def residual_network(operators: int) -> bytes:
+
+def residual_network(operators: int, seed: int = 0) -> bytes:
     """Return an int8 network of about `operators` operators: convolutions, depthwise ones and additions."""
-    b = Builder(dtype="int8", seed=0)
+    b = Builder(dtype="int8", seed=seed)
     x = b.conv(b.input((1, 32, 32, 3)), 32, stride=2, activation="relu6")
     while b.operator_count < operators - 3:
         y = b.depthwise(x, kernel=3, activation="relu6")
@@ -58,7 +65,7 @@ class Repeated:
 
 
 def median_ms(call: Callable[[], object], repeats: int = 300) -> float:
-    for _ in range(10):
+    for _ in range(min(10, repeats)):
         call()
     times = []
     for _ in range(repeats):
@@ -102,8 +109,10 @@ def main() -> None:
     def by_vela() -> object:
         return list(profiler.profile([Model(data, graph)], Plan()))
 
+    batch_data = [residual_network(arguments.operators, seed) for seed in range(BATCH)]
+
     def many() -> object:
-        return shipped.predict([data] * 32, operators=False)
+        return shipped.predict(batch_data, operators=False)
 
     rows = {
         "ONNX Runtime, 1 thread": lambda: session.run(batch),
@@ -114,15 +123,21 @@ def main() -> None:
         "features of shapes and memory plan": lambda: extract_features(graph, weights=False),
         "features, weights read (first time)": lambda: extract_features(read_graph(data), arena=False),
         "bytes to NPU latencies": lambda: shipped.predict(data, ["ethos-u55-128"], ["latency_ms"]),
-        "bytes to all devices and metrics": lambda: shipped.predict(data),
-        "the same without operators' shares": lambda: shipped.predict(data, operators=False),
-        "without shares, 32 graphs a call": Repeated(many, 32),
+        ALL: lambda: shipped.predict(data),
+        SHARELESS: lambda: shipped.predict(data, operators=False),
+        BATCHED: Repeated(many, BATCH),
     }
     print(f"{len(batch.type_index)} operators, {arguments.devices} devices, 4 metrics; median ms")
     with torch.no_grad():
-        for name, call in rows.items():
-            print(f"{name:36s} {median_ms(call, 300 if not isinstance(call, Repeated) else 20):8.3f}")
-    print(f"{'Vela, one device':36s} {median_ms(by_vela, 10):8.3f}")
+        times = {
+            name: median_ms(call, 5 if isinstance(call, Repeated) else 300) for name, call in rows.items()
+        }
+    vela = median_ms(by_vela, 10)
+    for name, time_ms in times.items():
+        print(f"{name:36s} {time_ms:8.3f}")
+    print(f"{'Vela, one device':36s} {vela:8.3f}")
+    for name in (ALL, SHARELESS, BATCHED):
+        print(f"{name:36s} {1e3 / times[name]:8.0f} graphs/s, {vela / times[name]:5.1f} x as fast as Vela")
     profiler.close()
 
 
