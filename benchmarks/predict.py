@@ -1,8 +1,8 @@
 """Time of one prediction, features given: ONNX Runtime as shipped, beside plain torch and torch with DGL.
 
 Then the whole way from bytes to all devices of the shipped predictor, beside Vela's estimate for one of them:
-networks a second, and how many times Vela's own time that is. A batch holds networks of the same shapes with other
-weights, so that the cycles of their operators are known after the first one, as in a search.
+networks a second, and how many times Vela's own time that is. A batch holds networks of the same shapes with
+other weights, so that the cycles of their operators are known after the first one, as in a search.
 
 python -m benchmarks.predict [--operators 100] [--devices 16]
 
