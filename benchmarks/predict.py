@@ -24,7 +24,7 @@ import torch
 
 from dataset.builder import Builder
 from perfsage.features import batch_features, extract_features
-from perfsage.graph import read_graph
+from perfsage.graph import Graph, read_graph
 from perfsage.models.gnn import GraphNetwork, NetworkOptions, index_neighbours
 from perfsage.models.physics import term_columns
 from perfsage.models.session import NetworkSession
@@ -75,21 +75,15 @@ def median_ms(call: Callable[[], object], repeats: int = 300) -> float:
     return 1e3 * statistics.median(times) / (call.times if isinstance(call, Repeated) else 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--operators", type=int, default=100)
-    parser.add_argument("--devices", type=int, default=16)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    data = residual_network(arguments.operators)
-    graph = read_graph(data)
+def network_rows(graph: Graph, devices: int) -> dict[str, Callable[[], object]]:
+    """Return the network alone, features given: as it ships, and in torch without and with DGL."""
     batch = batch_features([extract_features(graph)])
     options = TrainingOptions()
     network = GraphNetwork(
         NetworkOptions(
             node_columns=batch.node.shape[1],
             descriptor_columns=20,
-            devices=arguments.devices,
+            devices=devices,
             width=options.width,
             layers=options.layers,
         )
@@ -103,21 +97,18 @@ def main() -> None:
         neighbours = index_neighbours(inputs.source, inputs.target, len(inputs.type_index))
         return network(inputs, neighbours)
 
-    shipped = load_predictor()
-    profiler = open_profiler("ethos-u55-128")
-
-    def by_vela() -> object:
-        return list(profiler.profile([Model(data, graph)], Plan()))
-
-    batch_data = [residual_network(arguments.operators, seed) for seed in range(BATCH)]
-
-    def many() -> object:
-        return shipped.predict(batch_data, operators=False)
-
-    rows = {
+    return {
         "ONNX Runtime, 1 thread": lambda: session.run(batch),
         "torch, index_add, 1 thread": by_index,
         "torch + DGL, 1 thread": lambda: network(inputs, dgl_neighbours(inputs)),
+    }
+
+
+def byte_rows(data: bytes, graph: Graph, operators: int) -> dict[str, Callable[[], object]]:
+    """Return the steps from a file's bytes to answers, and the whole way for one network and for many."""
+    shipped = load_predictor()
+    many = [residual_network(operators, seed) for seed in range(BATCH)]
+    return {
         "read_graph": lambda: read_graph(data),
         "features of shapes": lambda: extract_features(graph, weights=False, arena=False),
         "features of shapes and memory plan": lambda: extract_features(graph, weights=False),
@@ -125,20 +116,38 @@ def main() -> None:
         "bytes to NPU latencies": lambda: shipped.predict(data, ["ethos-u55-128"], ["latency_ms"]),
         ALL: lambda: shipped.predict(data),
         SHARELESS: lambda: shipped.predict(data, operators=False),
-        BATCHED: Repeated(many, BATCH),
+        BATCHED: Repeated(lambda: shipped.predict(many, operators=False), BATCH),
     }
-    print(f"{len(batch.type_index)} operators, {arguments.devices} devices, 4 metrics; median ms")
+
+
+def vela_ms(data: bytes, graph: Graph) -> float:
+    """Return the time of Vela's own estimate for one device."""
+    profiler = open_profiler("ethos-u55-128")
+    try:
+        return median_ms(lambda: list(profiler.profile([Model(data, graph)], Plan())), 10)
+    finally:
+        profiler.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--operators", type=int, default=100)
+    parser.add_argument("--devices", type=int, default=16)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    data = residual_network(arguments.operators)
+    graph = read_graph(data)
+    rows = network_rows(graph, arguments.devices) | byte_rows(data, graph, arguments.operators)
+    print(f"{len(graph.subgraphs[0].operators)} operators, {arguments.devices} devices, 4 metrics; median ms")
     with torch.no_grad():
         times = {
             name: median_ms(call, 5 if isinstance(call, Repeated) else 300) for name, call in rows.items()
         }
-    vela = median_ms(by_vela, 10)
-    for name, time_ms in times.items():
+    vela = vela_ms(data, graph)
+    for name, time_ms in [*times.items(), ("Vela, one device", vela)]:
         print(f"{name:36s} {time_ms:8.3f}")
-    print(f"{'Vela, one device':36s} {vela:8.3f}")
     for name in (ALL, SHARELESS, BATCHED):
         print(f"{name:36s} {1e3 / times[name]:8.0f} graphs/s, {vela / times[name]:5.1f} x as fast as Vela")
-    profiler.close()
 
 
 if __name__ == "__main__":
