@@ -46,11 +46,11 @@ def done(
     connection: sa.Connection, device: str, space: str | None, dtype: str | None
 ) -> set[tuple[str, int, str]]:
     """Return (space, seed, dtype) of every network with a measurement of `device`."""
-    query = (
-        sa.select(networks.c.space, networks.c.seed, networks.c.dtype)
-        .select_from(measurements.join(networks).join(runs).join(devices))
-        .where(devices.c.name == device, networks.c.space.is_not(None))
-        .distinct()
+    # Nested, not joined: SQLite would try every run of the device for every network.
+    ran = sa.select(runs.c.id).join(devices).where(devices.c.name == device)
+    measured = sa.select(measurements.c.network_id).where(measurements.c.run_id.in_(ran))
+    query = sa.select(networks.c.space, networks.c.seed, networks.c.dtype).where(
+        networks.c.space.is_not(None), networks.c.id.in_(measured)
     )
     if space is not None:
         query = query.where(networks.c.space == space)
