@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields, replace
 from perfsage.errors import StableDeviceError
 from profilers.adb.jobs import Stamped
 
-_NUMBER = r"([-+0-9.eE]+)"
+_NUMBER = r"([-+]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,2})?)"
+"""What `float` reads: a log that was cut or damaged also has "--" or "1.2.3"."""
 _PAIR = re.compile(r"(\w+)=" + _NUMBER)
 _TIMINGS = re.compile(
     r"(Init|First inference|Warmup(?: \(avg\))?|Inference(?: \(avg\))?|Warmup|no stats): " + _NUMBER
@@ -24,19 +25,20 @@ _DELTA = re.compile(
 )
 _PEAK = re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: {_NUMBER}")
 _LITERT_ROW = re.compile(r"(?P<name>[A-Z][A-Za-z ]+(?:\([a-z|]+\))?):\s+(?P<values>[-+0-9.eE|/ ]+)")
-_RUNS = re.compile(r"\((\d+) runs\)")
+_RUNS = re.compile(r"\((\d{1,9}) runs\)")
 _SAMPLES = re.compile(r"samples_us=([0-9.,]+)")
 _UNCONSUMED = re.compile(r"Unconsumed cmdline flags: (.*)")
 _DELEGATE = re.compile(
     r"(?:Explicitly applied (?P<applied>.+?) delegate, and the model graph will be "
-    r"(?P<how>completely|partially) executed by the delegate(?: w/ (?P<kernels>\d+) delegate kernels)?)"
+    r"(?P<how>completely|partially) executed by the delegate(?: w/ (?P<kernels>\d{1,9}) delegate kernels)?)"
     r"|(?:Though (?P<unused>.+?) delegate is explicitly applied, the model graph will not be executed)"
 )
 _REPLACED = re.compile(
-    r"Replacing (?P<nodes>\d+)(?: out of (?P<total>\d+))? node\(s\) with delegate \((?P<name>[^)]+)\) node, "
-    r"yielding (?P<kernels>\d+) partitions(?: for subgraph (?P<subgraph>\d+))?"
-    r"|(?P<other>\w+)(?: delegate)?: (?P<taken>\d+) nodes delegated out of (?P<all>\d+) nodes with "
-    r"(?P<pieces>\d+) partitions"
+    r"Replacing (?P<nodes>\d{1,9})(?: out of (?P<total>\d{1,9}))? node\(s\) "
+    r"with delegate \((?P<name>[^)]+)\) node, "
+    r"yielding (?P<kernels>\d{1,9}) partitions(?: for subgraph (?P<subgraph>\d{1,9}))?"
+    r"|(?P<other>\w+)(?: delegate)?: (?P<taken>\d{1,9}) nodes delegated out of (?P<all>\d{1,9}) nodes with "
+    r"(?P<pieces>\d{1,9}) partitions"
 )
 _MEASURED = "Running benchmark for at least"
 
@@ -171,7 +173,7 @@ def _statistics(text: str) -> dict[str, object]:
     }
     found: dict[str, object] = {"runs": int(values.get("count", 0))}
     if samples := _SAMPLES.search(before):  # PerfSAGE's own runner prints every run
-        found["samples_ms"] = tuple(float(value) / 1e3 for value in samples[1].split(",") if value)
+        found["samples_ms"] = tuple(float(value) / 1e3 for value in re.findall(_NUMBER, samples[1]))
     for name, field in fields.items():
         value = values.get(name, only if name in ("min", "max") and "avg" not in values else None)
         if value is not None:
@@ -182,7 +184,7 @@ def _statistics(text: str) -> dict[str, object]:
 def _litert(text: str) -> dict[str, object]:
     block = text[text.rindex("BENCHMARK RESULTS") :]
     rows = {
-        found["name"].strip(): [float(v) for v in re.findall(r"[-+0-9.eE]+", found["values"])]
+        found["name"].strip(): [float(v) for v in re.findall(_NUMBER, found["values"])]
         for found in _LITERT_ROW.finditer(block)
     }
     single = {

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import pytest
@@ -148,6 +149,16 @@ def test_only_the_counted_runs_are_the_window() -> None:
 def test_no_time_is_an_error(text: str) -> None:
     with pytest.raises(StableDeviceError, match="no inference time"):
         parse_benchmark_log(text)
+
+
+@pytest.mark.parametrize("wrong", ["--", "1.2.3", "e", "-", "9" * 5000, "1e999"])
+@pytest.mark.parametrize("log", [CLASSIC, LITERT, YEAR_2019])
+def test_damaged_numbers_end_in_a_report_or_in_an_error_that_helps(log: str, wrong: str) -> None:
+    damaged = re.sub(r"[0-9][0-9.e+]*", wrong, log)
+    try:
+        assert parse_benchmark_log(damaged).mean_ms >= 0
+    except StableDeviceError as error:
+        assert error.hint
 
 
 @given(
