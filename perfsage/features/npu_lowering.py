@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_formats import TABLES, fused, tensor_formats
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_work import (
     CONVOLUTION,
@@ -20,32 +21,33 @@ from perfsage.features.npu_work import (
     NOTHING,
     POOLING,
     PRODUCT,
+    SOFTMAX,
+    TRANSPOSED,
     Float64,
     Work,
 )
 from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
 from perfsage.graph.columns import Columns
 
 MOST_STRIDE, MOST_DILATION = 3, 2
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
 
-_RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+_BILINEAR, _NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
 _KINDS = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
-    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", *_RESIZES),
+    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", "RESIZE_BILINEAR"),
     PRODUCT: ("BATCH_MATMUL",),
-    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"),
+    TRANSPOSED: ("TRANSPOSE",),
+    SOFTMAX: ("SOFTMAX",),
     NOTHING: (
         *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PACK", "UNPACK", "SPLIT", "SPLIT_V"),
         *("SLICE", "STRIDED_SLICE", "SHAPE"),
     ),
 }
 _OUTPUTS = {"mul": ("MUL", "BATCH_MATMUL"), "add": ("ADD", "SUB"), "max_pool": ("MAX_POOL_2D",)}
-_TABLES = (
-    *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
-    *("EXP", "LOG", "RSQRT", "SQRT"),
-)
 _BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV")
 
 
@@ -62,24 +64,35 @@ class _Draft:
     dilation: Float64
 
 
-def work_of(columns: Columns, operands: Operands, shapes: Float64) -> Work:
+def work_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Work:
     """Return an NPU's work for each operator of a subgraph; `shapes` as `Operands.shapes` gives them."""
+    columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
     _lay_out_rows(draft, operands, shapes)
     _widen_means(draft, operands)
-    _enlarge(draft, operands, shapes)
+    enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
     _fill_dilations(draft, spans)
     _split_groups(draft, operands, shapes)
     far = _split_far_strides(draft)
     activation = columns.attribute("fused_activation_function")
+    source, target = tensor_formats(subgraph, operands)
+    copied = _copy_parts(draft, subgraph, operands)
+    draft.kind[fused(subgraph, operands)] = NOTHING
+    resized = operands.is_type(_BILINEAR, _NEAREST)
     return Work(
         kind=draft.kind,
+        kind_u85=_kinds_u85(draft.kind, resized),
+        passes=_resize_passes(draft, operands) * copied,
+        passes_u85=enlarged**2 * copied,
+        enlarged=enlarged,
         output=_output_kinds(operands),
-        table=operands.is_type(*_TABLES),
+        table=operands.is_type(*TABLES),
         clamped=np.asarray((activation > 0) & (activation <= 3)),
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
+        source=source,
+        target=target,
         batch=draft.batch,
         **{f"out_{axis}": draft.out[:, i] for i, axis in enumerate("hwc")},
         **{f"in_{axis}": draft.into[:, i] for i, axis in enumerate("hwc")},
@@ -96,8 +109,9 @@ def _draft(columns: Columns, operands: Operands, shapes: Float64) -> _Draft:
     # A depthwise convolution of one channel is an ordinary one.
     kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
     kernel = shapes[:, 7:9].copy()
-    kernel[(kind == ELEMENTWISE) | (kind == NOTHING)] = 1.0
-    kernel[operands.is_type(*_RESIZES)] = 2.0
+    windowed = (kind == CONVOLUTION) | (kind == DEPTHWISE) | (kind == POOLING)
+    kernel[~windowed | operands.is_type(_NEAREST)] = 1.0
+    kernel[operands.is_type(_BILINEAR)] = 2.0
     stride = [columns.attribute(f"stride_{axis}") for axis in "hw"]
     dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
     return _Draft(
@@ -140,12 +154,14 @@ def _widen_means(draft: _Draft, operands: Operands) -> None:
     draft.into[over_channels, 2] = 1.0
 
 
-def _enlarge(draft: _Draft, operands: Operands, shapes: Float64) -> None:
-    """A transposed convolution is an ordinary one over an input with zeros put in between."""
+def _enlarge(draft: _Draft, operands: Operands, shapes: Float64) -> Float64:
+    """A transposed convolution is an ordinary one over an input with zeros put in between; return how many."""
+    factor = draft.stride.max(axis=1)
     enlarged = operands.is_type("TRANSPOSE_CONV")
     draft.into[enlarged, :2] = draft.out[enlarged, :2]
     draft.into[enlarged, 2] = shapes[enlarged, 9]
     draft.stride[enlarged] = 1.0
+    return np.where(enlarged, factor, 1.0)
 
 
 def _fill_dilations(draft: _Draft, spans: Float64) -> None:
@@ -170,3 +186,33 @@ def _split_far_strides(draft: _Draft) -> NDArray[np.bool_]:
     draft.batch[far] *= draft.out[far, 0] * draft.out[far, 1]
     draft.out[far, :2] = 1.0
     return np.asarray(far)
+
+
+def _resize_passes(draft: _Draft, operands: Operands) -> Float64:
+    """U55 doubles images until they are large enough; four depthwise convolutions each if bilinear."""
+    factor = np.maximum(draft.out[:, 0] / np.maximum(draft.into[:, 0], 1.0), 1.0)
+    stages = (4.0 - factor ** -2.0 * 4.0) / 3.0
+    passes = np.where(operands.is_type(_BILINEAR) & (draft.into[:, :2] > 1).any(axis=1), 4.0 * stages, 1.0)
+    return np.where(operands.is_type(_NEAREST), np.maximum(stages, 1.0), passes)
+
+
+def _kinds_u85(kind: NDArray[np.int64], resized: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """U85 resizes by a unit of its own, as fast as it adds, and transposes like it pools."""
+    return np.where(kind == TRANSPOSED, POOLING, np.where(resized & (kind != NOTHING), ELEMENTWISE, kind))
+
+
+def _copy_parts(draft: _Draft, subgraph: Subgraph, operands: Operands) -> Float64:
+    """A part of a concatenation that others read, too, is copied; return the share of the result."""
+    joined = operands.is_type("CONCATENATION")
+    share = np.ones(len(joined))
+    if not joined.any():
+        return share
+    table = subgraph.columns.operator_inputs
+    shared = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1) > 1
+    elements = operands.dimensions.prod(axis=1)
+    copied = np.bincount(table.row_indices, (elements * shared)[table.values], len(joined))
+    part = joined & (copied > 0)
+    draft.kind[part] = POOLING
+    draft.kernel[part] = 1.0
+    share[part] = (copied / elements[operands.result])[part]
+    return share
