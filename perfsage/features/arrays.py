@@ -44,9 +44,9 @@ PHYSICAL_COLUMNS = (
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights at their
 entropy, `channels` those that need a scale and a bias, and `block_live_bytes` rounds channels up to 16 and
-lets operators work in place where they can. `streamed_bytes` are coded weights as often as they are read, and
-`cycles_*` what Arm's estimate gives for each Ethos-U accelerator before memory (`npu_cycles`). `near_*`, `edge_*`
-and `scale_*` are the bytes that these accelerators move (`npu_fetch`).
+lets operators work in place where they can. `streamed_bytes` are coded weights as often as they are read,
+`cycles_*` what Arm's estimate gives for each Ethos-U accelerator before memory (`npu_costs`), and `near_*`,
+`edge_*` and `scale_*` the bytes that it moves (`npu_fetch`).
 """
 
 GRAPH_COLUMNS = (

@@ -17,6 +17,7 @@ from perfsage.features.npu_work import (
     DEPTHWISE,
     ELEMENTWISE,
     POOLING,
+    SUBKERNEL,
     Flags,
     Work,
     ceil_div,
@@ -28,7 +29,6 @@ MOST_HEIGHT, MOST_WIDTH, MOST_DEPTH = 32, 64, 128
 HEIGHTS = np.array([*range(1, 13), *range(14, 21, 2), *range(24, MOST_HEIGHT + 1, 4)], dtype=np.float64)
 """Heights that are tried: every one up to 12, then fewer, since each one costs time."""
 SPLIT_DEPTH = 16
-SUBKERNEL_SPAN = 8
 BANK_BYTES = 1024
 OUTPUT_BANKS = 2
 
@@ -111,7 +111,7 @@ class Fit:
 
     def input_side(self, size: Float64, stride: Float64, span: Float64, multiple: float) -> Float64:
         """Return how many inputs in a row (or column) so many outputs need, for sizes [n] or [n, k]."""
-        part = np.minimum(span, SUBKERNEL_SPAN)
+        part = np.minimum(span, SUBKERNEL)
         if size.ndim > 1:
             stride, part = stride[:, None], part[:, None]
         return round_up((size - 1) * stride + part, multiple)
@@ -141,7 +141,7 @@ class Fit:
             fits = self.fits(middle * self.step)
             low = np.where(fits, middle, low)
             high = np.where(fits, high, np.maximum(middle - 1, low))
-        return low * self.step
+        return np.asarray(low * self.step)
 
     def cost(self, width: Float64) -> Float64:
         """Return what is fetched for an output, as the compiler counts it."""
@@ -153,7 +153,7 @@ class Fit:
         weighted = (work.kind == CONVOLUTION) | (work.kind == DEPTHWISE)
         weights = (np.where(weighted, work.kernel_h * work.kernel_w, 0.0))[:, None] * in_c * whole
         weights *= np.where(work.kind[:, None] == DEPTHWISE, 1.0, out_c)
-        repeats = ceil_div(work.span_h, SUBKERNEL_SPAN) * ceil_div(work.span_w, SUBKERNEL_SPAN)
+        repeats = ceil_div(work.span_h, SUBKERNEL) * ceil_div(work.span_w, SUBKERNEL)
         inputs = area * in_c * repeats[:, None] * (out_h / self.height) * (out_w / width)
         inputs *= np.where(self.equal_depth, 1.0, np.ceil(out_c / self.depth))
         cost = (inputs + weights) / elements

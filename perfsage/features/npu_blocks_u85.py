@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfsage.features.npu_blocks import SUBKERNEL_SPAN, Blocks, Fit
+from perfsage.features.npu_blocks import Blocks, Fit
 from perfsage.features.npu_geometry import Geometry
-from perfsage.features.npu_work import DEPTHWISE, POOLING, Flags, Float64, Work, round_up
+from perfsage.features.npu_work import DEPTHWISE, POOLING, SUBKERNEL, Flags, Float64, Work, round_up
 
 MOST_SIDE, MOST_DEPTH = 128, 1024
 HEIGHTS = np.array([1, 2, 4, 8, 16, 32, 64, 128], dtype=np.float64)
@@ -28,7 +28,7 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     if not alone.any():
         return blocks
     high, wide = _area(work, geometry, micro)
-    span_h, span_w = np.minimum(work.span_h, SUBKERNEL_SPAN), np.minimum(work.span_w, SUBKERNEL_SPAN)
+    span_h, span_w = np.minimum(work.span_h, SUBKERNEL), np.minimum(work.span_w, SUBKERNEL)
     input_width = np.where(alone, (wide - 1) * work.stride_w + span_w, blocks.input_width)
     area = ((high - 1) * work.stride_h + span_h) * input_width
     return Blocks(
@@ -46,8 +46,9 @@ def _candidates(work: Work, micro: Float64) -> tuple[Float64, Float64]:
     """Return heights and depths to try, each float64[n, k]; those beyond the outputs repeat the largest."""
     highest = round_up(np.minimum(work.out_h, MOST_SIDE), micro[:, 0])[:, None]
     deepest = round_up(np.minimum(work.out_c, MOST_DEPTH), 16.0)[:, None]
-    heights = round_up(np.minimum(HEIGHTS[HEIGHTS < 2 * highest.max()], highest), micro[:, :1])
-    depths = np.minimum(DEPTHS[DEPTHS < 2 * deepest.max()], deepest)
+    most_h, most_c = 2 * highest.max(), 2 * deepest.max()
+    heights = round_up(np.minimum(HEIGHTS[most_h > HEIGHTS], highest), micro[:, :1])
+    depths = np.minimum(DEPTHS[most_c > DEPTHS], deepest)
     shape = (len(work), depths.shape[1], heights.shape[1])
     return (
         np.broadcast_to(heights[:, None, :], shape).reshape(len(work), -1),
@@ -86,8 +87,8 @@ def _area(work: Work, geometry: Geometry, micro: Float64) -> tuple[Float64, Floa
     for _ in range(3):
         high = np.maximum(np.sqrt(area) * shape, 1.0)
         wide = np.maximum(area / high, 1.0)
-        rows = (high - 1) * work.stride_h + np.minimum(work.span_h, SUBKERNEL_SPAN)
-        columns = (wide - 1) * work.stride_w + np.minimum(work.span_w, SUBKERNEL_SPAN)
+        rows = (high - 1) * work.stride_h + np.minimum(work.span_h, SUBKERNEL)
+        columns = (wide - 1) * work.stride_w + np.minimum(work.span_w, SUBKERNEL)
         area = area * np.minimum(geometry.input_bytes / (16 * rows * columns), 1.0)
     return (
         np.clip(np.floor(high / micro[:, 0]) * micro[:, 0], micro[:, 0], round_up(work.out_h, micro[:, 0])),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
 from perfsage.features.npu_blocks_u85 import choose_blocks_u85
+from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu_fetch import FETCHED, fetched_bytes, stored
 from perfsage.features.npu_geometry import GEOMETRIES, Geometry
 from perfsage.features.npu_work import (
@@ -28,19 +29,13 @@ from perfsage.features.npu_work import (
     TRANSPOSED,
     Work,
     ceil_div,
-    round_up,
+    kernel_parts,
 )
 
 Float64 = NDArray[np.float64]
 LATENCY = 64.0
-U55_BYTES, U85_BYTES = 8.0, 32.0
+U55_BYTES = 8.0
 """Cycles until the first byte is there and was written, and bytes a cycle, of the default memories."""
-BIAS = 10.0 * 32 / 256
-"""Cycles a channel until scale and bias are there (U85)."""
-SUBKERNEL = 8
-"""Kernels are worked off in parts of at most 8 by 8."""
-
-
 _REMEMBERED = 1 << 17
 _known: dict[bytes, Float64] = {}
 """Cycles by what there is to do: networks repeat operators, and those of one search each other's."""
@@ -91,10 +86,10 @@ def _costs_u55(work: Work, geometry: Geometry, shared: dict[tuple[object, ...], 
 
 def _costs_u85(work: Work, geometry: Geometry) -> Float64:
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
-    micro = _microblocks(work, geometry)
+    micro = microblocks_u85(work, geometry)
     blocks = choose_blocks_u85(work, geometry, micro, part_kernel)
     element = _element_cycles(work, geometry)
-    cycles = _unblocked(work, geometry, element, _cycles_u85(work, geometry, element, blocks, micro))
+    cycles = _unblocked(work, geometry, element, cycles_u85(work, geometry, element, blocks, micro))
     return np.column_stack([cycles, fetched_bytes(work, geometry, blocks)]) * work.passes[:, None]
 
 
@@ -132,7 +127,7 @@ def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks
     """Parts of blocks count as parts; a block takes as long as its products or its outputs."""
     height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
     depth = np.minimum(blocks.depth, work.out_c)
-    block = _in_microblocks(work, geometry, height, width, depth, blocks)
+    block = _inmicroblocks_u85(work, geometry, height, width, depth, blocks)
     products = _products(work, geometry, block)
     products *= np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(block.step, 1.0)), 1.0)
     products = np.floor(products / geometry.cores)
@@ -145,7 +140,7 @@ def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks
     return np.asarray(np.maximum(products, outputs) * count + np.minimum(products, outputs) + memory)
 
 
-def _in_microblocks(
+def _inmicroblocks_u85(
     work: Work, geometry: Geometry, height: Float64, width: Float64, depth: Float64, blocks: Blocks
 ) -> _Block:
     micro_h, micro_w, micro_c = geometry.microblocks[0]
@@ -164,18 +159,11 @@ def _in_microblocks(
 def _products(work: Work, geometry: Geometry, block: _Block) -> Float64:
     """Return the cycles of the products of one block, over the parts of the kernel."""
     total = np.zeros(len(work))
-    for part_w, times_w in _parts(work.kernel_w):
-        for part_h, times_h in _parts(work.kernel_h):
+    for part_w, times_w in kernel_parts(work.kernel_w):
+        for part_h, times_h in kernel_parts(work.kernel_h):
             cycles = _part(work, geometry, np.maximum(part_w * part_h, 1.0), block)
             total += cycles * times_w * times_h
     return total
-
-
-def _parts(size: Float64) -> tuple[tuple[Float64, Float64], ...]:
-    """Return the sizes of the parts of a kernel's side and how often each occurs: whole ones and the rest."""
-    rest = np.asarray(size % SUBKERNEL)
-    whole = np.full(len(size), float(SUBKERNEL)), np.asarray(np.floor(size / SUBKERNEL))
-    return whole, (rest, np.where(rest > 0, 1.0, 0.0))
 
 
 def _part(work: Work, geometry: Geometry, elements: Float64, block: _Block) -> Float64:
@@ -191,62 +179,3 @@ def _part(work: Work, geometry: Geometry, elements: Float64, block: _Block) -> F
     pause = 3.0 if geometry.macs == 32 else 2.0
     wait = np.where(block.slices == 1, pause * steps, pause * (steps - 1) * block.slices)
     return np.asarray(cycles + np.where(block.area == 1, wait, 0.0) * eights)
-
-
-def _cycles_u85(
-    work: Work, geometry: Geometry, element: Float64, blocks: Blocks, micro: Float64
-) -> Float64:
-    """Parts of blocks count as whole microblocks; the first one's transfers come on top."""
-    height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
-    depth = np.minimum(blocks.depth, work.out_c)
-    area = ceil_div(height, micro[:, 0]) * ceil_div(width, micro[:, 1])
-    slices = ceil_div(depth, micro[:, 2])
-    all_area = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1])
-    count = all_area * ceil_div(work.out_c, micro[:, 2]) / (area * slices)
-    products = _products_u85(work, geometry, blocks, micro, area, slices)
-    outputs = np.ceil(element * height * width * depth)
-    outputs = np.maximum(outputs, np.where(work.is_matrix | (work.kind == DEPTHWISE), BIAS * depth, 0.0))
-    fetched = LATENCY / 2 + np.minimum(blocks.input_elements, work.in_h * work.in_w * work.in_c) / U85_BYTES
-    written = LATENCY / 2 + height * width * depth / U85_BYTES
-    floor = (np.where(count > 1, abs(fetched - written), 0.0) + products + outputs) / 4.0
-    products, outputs = np.maximum(products, floor), np.maximum(outputs, floor)
-    return np.maximum(products, outputs) * count + np.minimum(products, outputs) + fetched + written
-
-
-def _products_u85(
-    work: Work, geometry: Geometry, blocks: Blocks, micro: Float64, area: Float64, slices: Float64
-) -> Float64:
-    """Return the cycles of the products of one block, over the parts of the kernel."""
-    step = np.minimum(blocks.input_depth, work.in_c)
-    eights = np.where(blocks.part_kernel, ceil_div(step, 8), 1.0)
-    write_back = 4.0 * micro[:, 2] / geometry.cores
-    total = np.zeros(len(work))
-    for part_w, times_w in _parts(work.kernel_w):
-        for part_h, times_h in _parts(work.kernel_h):
-            elements = np.maximum(part_w * part_h, 1.0)
-            by_four = (work.kind == DEPTHWISE) | blocks.part_kernel
-            steps = np.where(by_four, ceil_div(elements, 4), np.where(work.kind == POOLING, 1.0, elements))
-            once = np.where(by_four, 4.0, np.floor(step / 8)) * area
-            cycles = np.maximum(write_back, once) * steps * slices
-            pooled = np.maximum(4.0, elements) * area * slices * 4.0
-            cycles = np.where(work.kind == POOLING, pooled, cycles)
-            wait = np.where(slices == 1, 2.0 * steps, 2.0 * (steps - 1) * slices)
-            total += (cycles + np.where(area == 1, wait, 0.0)) * eights * times_w * times_h
-    return total * np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(step, 1.0)), 1.0)
-
-
-def _microblocks(work: Work, geometry: Geometry) -> Float64:
-    """Return float64[n, 3]: the microblock with the least waste; the last one is for channels alone."""
-    shapes = np.asarray(geometry.microblocks, dtype=np.float64)
-    waste = (
-        round_up(work.out_h[:, None], shapes[:, 0])
-        * round_up(work.out_w[:, None], shapes[:, 1])
-        * round_up(work.out_c[:, None], shapes[:, 2])
-    )
-    alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
-    if geometry.macs != 512:
-        last = np.arange(len(shapes)) == len(shapes) - 1
-        small = geometry.macs <= 256
-        allowed = np.where(alone[:, None], last, ~last | (not small))
-        waste = np.where(allowed, waste, np.inf)
-    return np.asarray(shapes[waste.argmin(axis=1)])

@@ -10,10 +10,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_blocks import SUBKERNEL_SPAN, Blocks
+from perfsage.features.npu_blocks import Blocks
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu_geometry import Geometry
-from perfsage.features.npu_work import DEPTHWISE, ELEMENTWISE, POOLING, Float64, Work, ceil_div, round_up
+from perfsage.features.npu_work import (
+    DEPTHWISE,
+    ELEMENTWISE,
+    POOLING,
+    SUBKERNEL,
+    Float64,
+    Work,
+    ceil_div,
+    round_up,
+)
 
 FETCHED = ("near", "edge", "scale")
 """Bytes of activations inside, of activations at the graph's ends, and of scales and biases."""
@@ -50,7 +59,7 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
     count = count * np.where(alone, 1.0, ceil_div(work.out_c, blocks.depth))
-    count = count * ceil_div(work.kernel_h, SUBKERNEL_SPAN) * ceil_div(work.kernel_w, SUBKERNEL_SPAN)
+    count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
     streamed = work.out_h * work.out_w * stored(work.out_c, work.source) * (1.0 + work.binary)
     return np.where(work.kind == ELEMENTWISE, streamed, blocked)

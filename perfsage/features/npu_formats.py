@@ -36,7 +36,7 @@ def tensor_formats(subgraph: Subgraph, operands: Operands) -> tuple[NDArray[np.i
 
 
 def fused(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
-    """Return which operators are done while the outputs of their producer pass by: tables that alone read it."""
+    """Return which operators are done while their producer writes: functions that alone read it."""
     table = subgraph.columns.operator_inputs
     readers = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1)
     readers[[*subgraph.outputs]] += 1

@@ -40,7 +40,7 @@ class Geometry:
     input_bytes: int = 0
     """Memory for accumulators and for inputs (U85)."""
     softmax: tuple[float, float, float]
-    """Cycles of a softmax for each element, for each row and at all: Vela's for 14 shapes, within 20 % or so."""
+    """Cycles of a softmax for each element, for each row and at all, fitted to Vela on 14 shapes."""
     burst: int = 32
     edge_burst: int = 32
     """Bytes that are moved at once inside, and at the graph's ends: 128 where these lie in DRAM."""

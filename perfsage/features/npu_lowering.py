@@ -7,11 +7,12 @@ rows of a fully connected layer are laid out as an image.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_copies import BILINEAR, NEAREST, copy_parts, kinds_u85, resize_passes
+from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_formats import TABLES, fused, tensor_formats
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_work import (
@@ -34,12 +35,11 @@ MOST_STRIDE, MOST_DILATION = 3, 2
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
 
-_BILINEAR, _NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
 _KINDS = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
-    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", "RESIZE_BILINEAR"),
+    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", BILINEAR),
     PRODUCT: ("BATCH_MATMUL",),
-    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"),
+    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST),
     TRANSPOSED: ("TRANSPOSE",),
     SOFTMAX: ("SOFTMAX",),
     NOTHING: (
@@ -49,19 +49,6 @@ _KINDS = {
 }
 _OUTPUTS = {"mul": ("MUL", "BATCH_MATMUL"), "add": ("ADD", "SUB"), "max_pool": ("MAX_POOL_2D",)}
 _BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV")
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What is being worked out, changed in place: `out` and `into` [n, 3], `kernel` and the like [n, 2]."""
-
-    kind: NDArray[np.int64]
-    batch: Float64
-    out: Float64
-    into: Float64
-    kernel: Float64
-    stride: Float64
-    dilation: Float64
 
 
 def work_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Work:
@@ -77,13 +64,13 @@ def work_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Work:
     far = _split_far_strides(draft)
     activation = columns.attribute("fused_activation_function")
     source, target = tensor_formats(subgraph, operands)
-    copied = _copy_parts(draft, subgraph, operands)
+    copied = copy_parts(draft, subgraph, operands)
     draft.kind[fused(subgraph, operands)] = NOTHING
-    resized = operands.is_type(_BILINEAR, _NEAREST)
+    resized = operands.is_type(BILINEAR, NEAREST)
     return Work(
         kind=draft.kind,
-        kind_u85=_kinds_u85(draft.kind, resized),
-        passes=_resize_passes(draft, operands) * copied,
+        kind_u85=kinds_u85(draft.kind, resized),
+        passes=resize_passes(draft, operands) * copied,
         passes_u85=enlarged**2 * copied,
         enlarged=enlarged,
         output=_output_kinds(operands),
@@ -102,7 +89,7 @@ def work_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Work:
     )
 
 
-def _draft(columns: Columns, operands: Operands, shapes: Float64) -> _Draft:
+def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:
     kind = np.full(len(operands.type), ELEMENTWISE, dtype=np.int64)
     for value, names in _KINDS.items():
         kind[operands.is_type(*names)] = value
@@ -110,11 +97,11 @@ def _draft(columns: Columns, operands: Operands, shapes: Float64) -> _Draft:
     kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
     kernel = shapes[:, 7:9].copy()
     windowed = (kind == CONVOLUTION) | (kind == DEPTHWISE) | (kind == POOLING)
-    kernel[~windowed | operands.is_type(_NEAREST)] = 1.0
-    kernel[operands.is_type(_BILINEAR)] = 2.0
+    kernel[~windowed | operands.is_type(NEAREST)] = 1.0
+    kernel[operands.is_type(BILINEAR)] = 2.0
     stride = [columns.attribute(f"stride_{axis}") for axis in "hw"]
     dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
-    return _Draft(
+    return Draft(
         kind,
         shapes[:, 0].copy(),
         shapes[:, 1:4].copy(),
@@ -132,7 +119,7 @@ def _output_kinds(operands: Operands) -> NDArray[np.int64]:
     return made
 
 
-def _lay_out_rows(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
     """Make rows of a fully connected layer an image that is as square as it can be."""
     layers = operands.is_type("FULLY_CONNECTED")
     draft.into[layers, 2] = shapes[layers, 9]
@@ -144,7 +131,7 @@ def _lay_out_rows(draft: _Draft, operands: Operands, shapes: Float64) -> None:
         draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
 
 
-def _widen_means(draft: _Draft, operands: Operands) -> None:
+def _widen_means(draft: Draft, operands: Operands) -> None:
     """A mean is a depthwise convolution with a kernel as large as what it takes the mean over."""
     mean = operands.is_type("MEAN")
     over_area = mean & (draft.out[:, 2] == draft.into[:, 2])
@@ -154,8 +141,8 @@ def _widen_means(draft: _Draft, operands: Operands) -> None:
     draft.into[over_channels, 2] = 1.0
 
 
-def _enlarge(draft: _Draft, operands: Operands, shapes: Float64) -> Float64:
-    """A transposed convolution is an ordinary one over an input with zeros put in between; return how many."""
+def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
+    """Make a transposed convolution one over zeros and inputs; return how far inputs are apart."""
     factor = draft.stride.max(axis=1)
     enlarged = operands.is_type("TRANSPOSE_CONV")
     draft.into[enlarged, :2] = draft.out[enlarged, :2]
@@ -164,14 +151,14 @@ def _enlarge(draft: _Draft, operands: Operands, shapes: Float64) -> Float64:
     return np.where(enlarged, factor, 1.0)
 
 
-def _fill_dilations(draft: _Draft, spans: Float64) -> None:
+def _fill_dilations(draft: Draft, spans: Float64) -> None:
     """Wide dilations become larger kernels that are mostly zeros; even ones are halved by the hardware."""
     wide = draft.dilation.max(axis=1) > MOST_DILATION
     step = np.where(draft.dilation % 2 == 0, 2, 1)
     draft.kernel[wide] = ((spans - 1) / step + 1)[wide]
 
 
-def _split_groups(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> None:
     """A grouped convolution becomes one for each group."""
     ratio = np.maximum(np.floor(draft.into[:, 2] / shapes[:, 9]), 1.0)
     groups = np.where(operands.is_type("CONV_2D"), ratio, 1.0)
@@ -180,39 +167,9 @@ def _split_groups(draft: _Draft, operands: Operands, shapes: Float64) -> None:
     draft.into[:, 2] /= groups
 
 
-def _split_far_strides(draft: _Draft) -> NDArray[np.bool_]:
+def _split_far_strides(draft: Draft) -> NDArray[np.bool_]:
     """A stride that is too far becomes a convolution for each output; return where."""
     far = (draft.kind == CONVOLUTION) & (draft.stride.max(axis=1) > MOST_STRIDE)
     draft.batch[far] *= draft.out[far, 0] * draft.out[far, 1]
     draft.out[far, :2] = 1.0
     return np.asarray(far)
-
-
-def _resize_passes(draft: _Draft, operands: Operands) -> Float64:
-    """U55 doubles images until they are large enough; four depthwise convolutions each if bilinear."""
-    factor = np.maximum(draft.out[:, 0] / np.maximum(draft.into[:, 0], 1.0), 1.0)
-    stages = (4.0 - factor ** -2.0 * 4.0) / 3.0
-    passes = np.where(operands.is_type(_BILINEAR) & (draft.into[:, :2] > 1).any(axis=1), 4.0 * stages, 1.0)
-    return np.where(operands.is_type(_NEAREST), np.maximum(stages, 1.0), passes)
-
-
-def _kinds_u85(kind: NDArray[np.int64], resized: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """U85 resizes by a unit of its own, as fast as it adds, and transposes like it pools."""
-    return np.where(kind == TRANSPOSED, POOLING, np.where(resized & (kind != NOTHING), ELEMENTWISE, kind))
-
-
-def _copy_parts(draft: _Draft, subgraph: Subgraph, operands: Operands) -> Float64:
-    """A part of a concatenation that others read, too, is copied; return the share of the result."""
-    joined = operands.is_type("CONCATENATION")
-    share = np.ones(len(joined))
-    if not joined.any():
-        return share
-    table = subgraph.columns.operator_inputs
-    shared = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1) > 1
-    elements = operands.dimensions.prod(axis=1)
-    copied = np.bincount(table.row_indices, (elements * shared)[table.values], len(joined))
-    part = joined & (copied > 0)
-    draft.kind[part] = POOLING
-    draft.kernel[part] = 1.0
-    share[part] = (copied / elements[operands.result])[part]
-    return share

@@ -39,7 +39,7 @@ NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *EDGE_COLUMNS, *SCALE_COLUMNS)
 TERMS = (*COMMON_TERMS, "streamed_bytes", *NPU_COLUMNS)
 """The last ones are what only the latency of a described Ethos-U accelerator starts from."""
 DRAM_SCALES = 0.41
-"""Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 bytes in its latency of 500, at 80 %."""
+"""Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 
