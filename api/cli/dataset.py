@@ -104,11 +104,11 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Add an export to a database: what is there already is not added again."""
+    from dataset.filling import filling
     from dataset.importing import import_dataset
     from dataset.labels_reading import is_labels
-    from dataset.store import Store
 
-    with Store.open(db) as store:
+    with filling(db) as store:
         rows = _import_labels(store, folder, workers) if is_labels(folder) else import_dataset(store, folder)
     _show_rows(rows, f"Read {folder}", json=json)
 

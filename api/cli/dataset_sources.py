@@ -94,12 +94,12 @@ def _options(models: list[str], licence: str | None) -> Options:
 
 
 def _import(source: str, path: Path, db: str, options: Options) -> Imported:
+    from dataset.filling import filling
     from dataset.sources import get_importer, import_source
-    from dataset.store import Store
 
     get_importer(source)
     bar = progress("networks")
-    with Store.open(db) as store, bar:
+    with filling(db) as store, bar:
         task = bar.add_task(source, total=None, note="")
 
         def show(state: Imported) -> None:

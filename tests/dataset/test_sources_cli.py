@@ -111,3 +111,14 @@ def test_rows_of_the_known_spaces_are_stored(
         assert len(store.devices()) == len(columns)
         values = store.frame()["value"]
     assert sorted(values) == sorted(float(v) for v in frame[columns].to_numpy().ravel() if v == v)
+
+
+@pytest.mark.parametrize("command", [["import-source", "help-nasbench201"], ["import"]])
+def test_what_cannot_be_read_leaves_no_empty_database(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong, made = tmp_path / "wrong.csv", tmp_path / "made.db"
+    wrong.write_text("a,b\n1,2\n", encoding="utf-8")
+    assert run(["dataset", *command, str(wrong), "--db", str(made)]) != 0
+    assert str(wrong) in capsys.readouterr().err.replace("\n", "")
+    assert list(tmp_path.iterdir()) == [wrong]
