@@ -19,6 +19,9 @@ Every error says what was wrong, where, and what to do next.
 
 from __future__ import annotations
 
+MOST_CHARACTERS = 600
+"""A sentence that repeats what somebody sent is cut in the middle beyond this."""
+
 
 class PerfsageError(Exception):
     """Base of all deliberate errors.
@@ -32,15 +35,22 @@ class PerfsageError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        self.what = what
-        self.where = where
+        self.what = _shortened(what)
+        self.where = _shortened(where) if where else where
         self.hint = hint
-        super().__init__(what)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         advice = f" {self.hint}" if self.hint else ""
         return f"{self.what}{place}.{advice}"
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 class InvalidModelError(PerfsageError):

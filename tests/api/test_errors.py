@@ -9,7 +9,7 @@ import pytest
 
 import perfsage.errors
 from api.problems import TITLES, error_page, problem_of
-from perfsage.errors import InvalidModelError, PerfsageError
+from perfsage.errors import InvalidModelError, PerfsageError, UnknownNameError
 from tests.api.support import PROGRAM, ROOT, Cli
 
 CLASSES = [c for c in vars(perfsage.errors).values() if isinstance(c, type) and issubclass(c, PerfsageError)]
@@ -96,3 +96,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_explain_shows_the_page_and_knows_no_others(cli: Cli) -> None:
     assert cli("explain", "busy").out.startswith(f"# {TITLES['busy']}\n")
     assert cli("explain", "../../etc/passwd").code == 11
+
+
+def test_what_somebody_sent_is_cut_where_it_is_long() -> None:
+    error = UnknownNameError(f"there is no device {'x' * 100_000!r}", where="y" * 100_000)
+    assert len(str(error)) < 1500
+    assert error.what.startswith("there is no device 'xxx")
+    assert error.what.endswith("xxx'")
