@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError
+from perfsage.features.npu_fetch import FETCHED
 from perfsage.features.npu_geometry import GEOMETRY_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "3"
+FEATURE_SCHEMA = "4"
 """Changes whenever a column is added, removed or computed differently."""
 
-CYCLE_COLUMNS = tuple(f"cycles_{name}" for name in GEOMETRY_NAMES)
+CYCLE_COLUMNS, NEAR_COLUMNS, EDGE_COLUMNS, SCALE_COLUMNS = (
+    tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED)
+)
 
 PHYSICAL_COLUMNS = (
     "macs",
@@ -32,14 +35,18 @@ PHYSICAL_COLUMNS = (
     "block_live_bytes",
     "streamed_bytes",
     *CYCLE_COLUMNS,
+    *NEAR_COLUMNS,
+    *EDGE_COLUMNS,
+    *SCALE_COLUMNS,
 )
 """Additive costs of each operator, unscaled; the first five are exact.
 
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights at their
 entropy, `channels` those that need a scale and a bias, and `block_live_bytes` rounds channels up to 16 and
-lets operators work in place where they can. `streamed_bytes` are coded weights as often as they are read, and
-`cycles_*` what Arm's estimate gives for each Ethos-U accelerator before fusion and memory (`npu_cycles`).
+lets operators work in place where they can. `streamed_bytes` are coded weights as often as they are read,
+`cycles_*` what Arm's estimate gives for each Ethos-U accelerator before memory (`npu_costs`), and `near_*`,
+`edge_*` and `scale_*` the bytes that it moves (`npu_fetch`).
 """
 
 GRAPH_COLUMNS = (

@@ -17,6 +17,7 @@ from perfsage.features.npu_work import (
     DEPTHWISE,
     ELEMENTWISE,
     POOLING,
+    SUBKERNEL,
     Flags,
     Work,
     ceil_div,
@@ -28,7 +29,6 @@ MOST_HEIGHT, MOST_WIDTH, MOST_DEPTH = 32, 64, 128
 HEIGHTS = np.array([*range(1, 13), *range(14, 21, 2), *range(24, MOST_HEIGHT + 1, 4)], dtype=np.float64)
 """Heights that are tried: every one up to 12, then fewer, since each one costs time."""
 SPLIT_DEPTH = 16
-SUBKERNEL_SPAN = 8
 BANK_BYTES = 1024
 OUTPUT_BANKS = 2
 
@@ -41,6 +41,7 @@ class Blocks:
     width: Float64
     depth: Float64
     input_depth: Float64
+    input_width: Float64
     input_elements: Float64
     part_kernel: Flags
 
@@ -49,15 +50,7 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
     """Return the cheapest block of each operator."""
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u55
     height, depth = _candidates(work, geometry)
-    fit = _Fit(work, geometry, height, depth, part_kernel)
-    width = fit.widest()
-    cost = np.where(width > 0, fit.cost(np.maximum(width, 1.0)), np.inf)
-    best = cost.argmin(axis=1)
-    rows = np.arange(len(work))
-    chosen = np.maximum(width[rows, best], float(geometry.microblocks[0][1]))
-    input_depth = np.broadcast_to(fit.input_depth, cost.shape)[rows, best]
-    area = fit.input_area(np.maximum(width, 1.0))[rows, best]
-    return Blocks(height[rows, best], chosen, depth[rows, best], input_depth, area * input_depth, part_kernel)
+    return Fit(work, geometry, height, depth, part_kernel).cheapest(part_kernel)
 
 
 def _candidates(work: Work, geometry: Geometry) -> tuple[Float64, Float64]:
@@ -76,7 +69,7 @@ def _candidates(work: Work, geometry: Geometry) -> tuple[Float64, Float64]:
     )
 
 
-class _Fit:
+class Fit:
     """Sizes of candidate blocks in the shared buffer, and what they would fetch; all [n, k]."""
 
     def __init__(
@@ -91,16 +84,41 @@ class _Fit:
         self.streamed = np.broadcast_to(kind == ELEMENTWISE, height.shape)
         tables = 2 if geometry.banks > 16 else 0
         self.free_banks = geometry.banks - OUTPUT_BANKS - np.maximum(tables, work.table)[:, None]
-        span = np.minimum(work.span_h, SUBKERNEL_SPAN)[:, None]
-        self.input_height = round_up((height - 1) * work.stride_h[:, None] + span, geometry.microblocks[0][0])
+        round_h, self.round_w = (float(side) for side in geometry.microblocks[0][:2])
+        self.most_width = float(MOST_WIDTH)
+        self.step = np.full((1, 1), float(geometry.microblocks[0][1]))
+        self.input_height = self.input_side(height, work.stride_h, work.span_h, round_h)
         single = (geometry.microblocks[0][0] == 2) & (work.out_h == 1) & (work.kernel_h == 1)
         self.sum_height = np.where(single[:, None], 1.0, height)
 
+    def cheapest(self, part_kernel: Flags) -> Blocks:
+        """Return the candidate of each operator that fetches least."""
+        width = self.widest()
+        cost = np.where(width > 0, self.cost(np.maximum(width, 1.0)), np.inf)
+        chosen = np.arange(len(width)), cost.argmin(axis=1)
+        wide = np.maximum(width[chosen], self.step[:, 0])
+        depth = np.broadcast_to(self.input_depth, cost.shape)[chosen]
+        across = self.input_side(wide, self.work.stride_w, self.work.span_w, self.round_w)
+        return Blocks(
+            height=self.height[chosen],
+            width=wide,
+            depth=self.depth[chosen],
+            input_depth=depth,
+            input_width=across,
+            input_elements=self.input_height[chosen] * across * depth,
+            part_kernel=part_kernel,
+        )
+
+    def input_side(self, size: Float64, stride: Float64, span: Float64, multiple: float) -> Float64:
+        """Return how many inputs in a row (or column) so many outputs need, for sizes [n] or [n, k]."""
+        part = np.minimum(span, SUBKERNEL)
+        if size.ndim > 1:
+            stride, part = stride[:, None], part[:, None]
+        return round_up((size - 1) * stride + part, multiple)
+
     def input_area(self, width: Float64) -> Float64:
         """Return the inputs that a block of this width reads, per channel."""
-        span = np.minimum(self.work.span_w, SUBKERNEL_SPAN)[:, None]
-        across = round_up((width - 1) * self.work.stride_w[:, None] + span, self.geometry.microblocks[0][1])
-        return self.input_height * across
+        return self.input_height * self.input_side(width, self.work.stride_w, self.work.span_w, self.round_w)
 
     def fits(self, width: Float64) -> Flags:
         """Say whether inputs and accumulators, each twice, fit into the buffer."""
@@ -115,16 +133,15 @@ class _Fit:
 
     def widest(self) -> Float64:
         """Return the widest block that fits, by bisection; 0 where none does."""
-        step = float(self.geometry.microblocks[0][1])
-        most = round_up(np.minimum(self.work.out_w, MOST_WIDTH), step)[:, None] / step
+        most = round_up(np.minimum(self.work.out_w, self.most_width)[:, None], self.step) / self.step
         low = np.zeros_like(self.height)
         high = np.broadcast_to(most, low.shape).copy()
         for _ in range(int(np.ceil(np.log2(high.max() + 1)))):
             middle = np.ceil((low + high) / 2)
-            fits = self.fits(middle * step)
+            fits = self.fits(middle * self.step)
             low = np.where(fits, middle, low)
             high = np.where(fits, high, np.maximum(middle - 1, low))
-        return low * step
+        return np.asarray(low * self.step)
 
     def cost(self, width: Float64) -> Float64:
         """Return what is fetched for an output, as the compiler counts it."""
@@ -136,7 +153,7 @@ class _Fit:
         weighted = (work.kind == CONVOLUTION) | (work.kind == DEPTHWISE)
         weights = (np.where(weighted, work.kernel_h * work.kernel_w, 0.0))[:, None] * in_c * whole
         weights *= np.where(work.kind[:, None] == DEPTHWISE, 1.0, out_c)
-        repeats = ceil_div(work.span_h, SUBKERNEL_SPAN) * ceil_div(work.span_w, SUBKERNEL_SPAN)
+        repeats = ceil_div(work.span_h, SUBKERNEL) * ceil_div(work.span_w, SUBKERNEL)
         inputs = area * in_c * repeats[:, None] * (out_h / self.height) * (out_w / width)
         inputs *= np.where(self.equal_depth, 1.0, np.ceil(out_c / self.depth))
         cost = (inputs + weights) / elements

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
+from perfsage.features.npu_blocks_u85 import choose_blocks_u85
+from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
+from perfsage.features.npu_fetch import FETCHED, fetched_bytes, stored
 from perfsage.features.npu_geometry import GEOMETRIES, Geometry
 from perfsage.features.npu_work import (
     CONVOLUTION,
@@ -22,26 +25,24 @@ from perfsage.features.npu_work import (
     NOTHING,
     POOLING,
     PRODUCT,
+    SOFTMAX,
+    TRANSPOSED,
     Work,
     ceil_div,
-    round_up,
+    kernel_parts,
 )
 
 Float64 = NDArray[np.float64]
 LATENCY = 64.0
-U55_BYTES, U85_BYTES = 8.0, 32.0
+U55_BYTES = 8.0
 """Cycles until the first byte is there and was written, and bytes a cycle, of the default memories."""
-SUBKERNEL = 8
-"""Kernels are worked off in parts of at most 8 by 8."""
-
-
 _REMEMBERED = 1 << 17
 _known: dict[bytes, Float64] = {}
 """Cycles by what there is to do: networks repeat operators, and those of one search each other's."""
 
 
-def npu_cycles(work: Work) -> Float64:
-    """Return float64[n, len(GEOMETRIES)]: cycles of each operator on each accelerator, 0 for views."""
+def npu_costs(work: Work) -> Float64:
+    """Return float64[n, 1 + len(FETCHED), len(GEOMETRIES)]: cycles, then bytes; 0 for views."""
     keys = work.keys()
     missing = {key: row for row, key in enumerate(keys) if key not in _known}
     if len(_known) + len(missing) > _REMEMBERED:
@@ -49,36 +50,57 @@ def npu_cycles(work: Work) -> Float64:
         missing = {key: row for row, key in enumerate(keys)}
     if missing:
         _known.update(zip(missing, _estimate(work.take(np.array(list(missing.values())))), strict=True))
-    return np.asarray(np.stack([_known[key] for key in keys]) * work.batch[:, None])
+    return np.asarray(np.stack([_known[key] for key in keys]) * work.batch[:, None, None])
 
 
 def _estimate(work: Work) -> Float64:
-    """Return what `npu_cycles` gives, without its memory and for one of each batch."""
-    made = np.zeros((len(work), len(GEOMETRIES)))
+    """Return what `npu_costs` gives, without its memory and for one of each batch."""
+    made = np.zeros((len(work), 1 + len(FETCHED), len(GEOMETRIES)))
     busy = np.flatnonzero(work.kind != NOTHING)
     if len(busy):
-        part = work.take(busy)
+        old = work.take(busy)
+        new = old.for_u85()
         shared: dict[tuple[object, ...], Blocks] = {}
         for position, geometry in enumerate(GEOMETRIES):
-            made[busy, position] = _cycles(part, geometry, shared)
+            if geometry.generation == 85:
+                made[busy, :, position] = _costs_u85(new, geometry)
+            else:
+                made[busy, :, position] = _costs_u55(old, geometry, shared)
     return made
 
 
-def _cycles(work: Work, geometry: Geometry, shared: dict[tuple[object, ...], Blocks]) -> Float64:
+def _costs_u55(work: Work, geometry: Geometry, shared: dict[tuple[object, ...], Blocks]) -> Float64:
+    """Return cycles and bytes on one accelerator, float64[n, 4]; `shared` holds blocks of equal buffers."""
+    key = (geometry.microblocks, geometry.banks, geometry.cores)
+    blocks = shared[key] if key in shared else shared.setdefault(key, choose_blocks(work, geometry))
     element = _element_cycles(work, geometry)
-    streamed = element * work.out_h * work.out_w * round_up(work.out_c, 16)
-    if geometry.generation == 85:
-        blocked = _cycles_u85(work, geometry, element)
-    else:
-        key = (geometry.microblocks, geometry.banks, geometry.cores)
-        blocks = shared[key] if key in shared else shared.setdefault(key, choose_blocks(work, geometry))
-        blocked = _cycles_u55(work, geometry, element, blocks)
-    cycles = np.where(work.kind == ELEMENTWISE, streamed, blocked)
-    if geometry.generation != 85:
-        # A product of two tensors is a multiplication and a sum for each of its columns.
-        products = work.out_h * work.out_w * work.in_c * work.out_c
-        cycles = np.where(work.kind == PRODUCT, products * 1.125 * element, cycles)
-    return np.asarray(cycles)
+    blocked = _cycles_u55(work, geometry, element, blocks)
+    # A product of two tensors is a multiplication and a sum for each of its columns.
+    products = work.out_h * work.out_w * work.in_c * work.out_c * 1.125 * element
+    micro_h, micro_w, micro_c = geometry.microblocks[0]
+    moved = ceil_div(work.in_h, micro_h) * ceil_div(work.in_w, micro_w) * ceil_div(work.in_c, micro_c) * 4.0
+    kinds = [work.kind == PRODUCT, work.kind == TRANSPOSED]
+    cycles = np.select(kinds, [products, moved], _unblocked(work, geometry, element, blocked))
+    return np.column_stack([cycles, fetched_bytes(work, geometry, blocks)]) * work.passes[:, None]
+
+
+def _costs_u85(work: Work, geometry: Geometry) -> Float64:
+    part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
+    micro = microblocks_u85(work, geometry)
+    blocks = choose_blocks_u85(work, geometry, micro, part_kernel)
+    element = _element_cycles(work, geometry)
+    cycles = _unblocked(work, geometry, element, cycles_u85(work, geometry, element, blocks, micro))
+    return np.column_stack([cycles, fetched_bytes(work, geometry, blocks)]) * work.passes[:, None]
+
+
+def _unblocked(work: Work, geometry: Geometry, element: Float64, blocked: Float64) -> Float64:
+    """Return `blocked`, with what goes element by element in its place."""
+    streamed = element * work.out_h * work.out_w * stored(work.out_c, work.target)
+    rows = work.out_h * work.out_w
+    each, row, once = geometry.softmax
+    softmax = (each * work.out_c + row) * rows + once
+    kinds = [work.kind == ELEMENTWISE, work.kind == SOFTMAX]
+    return np.select(kinds, [streamed, softmax], blocked)
 
 
 def _element_cycles(work: Work, geometry: Geometry) -> Float64:
@@ -105,7 +127,7 @@ def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks
     """Parts of blocks count as parts; a block takes as long as its products or its outputs."""
     height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
     depth = np.minimum(blocks.depth, work.out_c)
-    block = _in_microblocks(work, geometry, height, width, depth, blocks)
+    block = _inmicroblocks_u85(work, geometry, height, width, depth, blocks)
     products = _products(work, geometry, block)
     products *= np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(block.step, 1.0)), 1.0)
     products = np.floor(products / geometry.cores)
@@ -118,7 +140,7 @@ def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks
     return np.asarray(np.maximum(products, outputs) * count + np.minimum(products, outputs) + memory)
 
 
-def _in_microblocks(
+def _inmicroblocks_u85(
     work: Work, geometry: Geometry, height: Float64, width: Float64, depth: Float64, blocks: Blocks
 ) -> _Block:
     micro_h, micro_w, micro_c = geometry.microblocks[0]
@@ -137,18 +159,11 @@ def _in_microblocks(
 def _products(work: Work, geometry: Geometry, block: _Block) -> Float64:
     """Return the cycles of the products of one block, over the parts of the kernel."""
     total = np.zeros(len(work))
-    for part_w, times_w in _parts(work.kernel_w):
-        for part_h, times_h in _parts(work.kernel_h):
+    for part_w, times_w in kernel_parts(work.kernel_w):
+        for part_h, times_h in kernel_parts(work.kernel_h):
             cycles = _part(work, geometry, np.maximum(part_w * part_h, 1.0), block)
             total += cycles * times_w * times_h
     return total
-
-
-def _parts(size: Float64) -> tuple[tuple[Float64, Float64], ...]:
-    """Return the sizes of the parts of a kernel's side and how often each occurs: whole ones and the rest."""
-    rest = np.asarray(size % SUBKERNEL)
-    whole = np.full(len(size), float(SUBKERNEL)), np.asarray(np.floor(size / SUBKERNEL))
-    return whole, (rest, np.where(rest > 0, 1.0, 0.0))
 
 
 def _part(work: Work, geometry: Geometry, elements: Float64, block: _Block) -> Float64:
@@ -164,47 +179,3 @@ def _part(work: Work, geometry: Geometry, elements: Float64, block: _Block) -> F
     pause = 3.0 if geometry.macs == 32 else 2.0
     wait = np.where(block.slices == 1, pause * steps, pause * (steps - 1) * block.slices)
     return np.asarray(cycles + np.where(block.area == 1, wait, 0.0) * eights)
-
-
-def _cycles_u85(work: Work, geometry: Geometry, element: Float64) -> Float64:
-    """Microblocks of the shape that wastes least; parts of blocks count as parts."""
-    micro = _microblocks(work, geometry)
-    part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
-    area = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1])
-    slices = ceil_div(work.out_c, micro[:, 2])
-    depth = np.where(part_kernel, 16.0, np.where((geometry.macs <= 256) & (micro[:, 2] == 16), 32.0, 64.0))
-    step = np.minimum(depth, work.in_c)
-    elements = np.where(work.kind == PRODUCT, 1.0, work.kernel_h * work.kernel_w)
-    by_four = ceil_div(elements, 4)
-    write_back = 4.0 * micro[:, 2]
-    first = np.maximum(write_back, 4.0 * area) * by_four * slices * ceil_div(step, 8)
-    deep = np.maximum(write_back, np.floor(step / 8) * area) * elements * slices
-    single = np.maximum(write_back, 4.0 * area) * by_four * slices
-    pooled = np.maximum(4.0, elements) * area * slices * 4.0
-    cycles = np.where(part_kernel, first, deep)
-    cycles = np.where(work.is_matrix, cycles * ceil_div(work.in_c, np.maximum(step, 1.0)), cycles)
-    cycles = np.where(work.kind == DEPTHWISE, single, np.where(work.kind == POOLING, pooled, cycles))
-    outputs = element * work.out_h * work.out_w * work.out_c
-    # Blocks fill half of the accumulators; the first one's transfers and the other unit's come on top.
-    elements = work.out_h * work.out_w * round_up(work.out_c, 16)
-    count = np.maximum(elements * 8.0 / geometry.sum_bytes, 1.0)
-    fetched = np.minimum(work.in_h * work.in_w * work.in_c, elements * work.stride_h * work.stride_w)
-    memory = LATENCY + (fetched + elements) / count / U85_BYTES
-    return np.maximum(cycles, outputs) + np.minimum(cycles, outputs) / count + memory
-
-
-def _microblocks(work: Work, geometry: Geometry) -> Float64:
-    """Return float64[n, 3]: the microblock with the least waste; the last one is for channels alone."""
-    shapes = np.asarray(geometry.microblocks, dtype=np.float64)
-    waste = (
-        round_up(work.out_h[:, None], shapes[:, 0])
-        * round_up(work.out_w[:, None], shapes[:, 1])
-        * round_up(work.out_c[:, None], shapes[:, 2])
-    )
-    alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
-    if geometry.macs != 512:
-        last = np.arange(len(shapes)) == len(shapes) - 1
-        small = geometry.macs <= 256
-        allowed = np.where(alone[:, None], last, ~last | (not small))
-        waste = np.where(allowed, waste, np.inf)
-    return np.asarray(shapes[waste.argmin(axis=1)])

@@ -37,7 +37,13 @@ class Geometry:
     sum_granule: int = 1
     """Banks of inputs and of accumulators come in multiples of these."""
     sum_bytes: int = 0
-    """Accumulator memory (U85)."""
+    input_bytes: int = 0
+    """Memory for accumulators and for inputs (U85)."""
+    softmax: tuple[float, float, float]
+    """Cycles of a softmax for each element, for each row and at all, fitted to Vela on 14 shapes."""
+    burst: int = 32
+    edge_burst: int = 32
+    """Bytes that are moved at once inside, and at the graph's ends: 128 where these lie in DRAM."""
 
     @property
     def name(self) -> str:
@@ -45,7 +51,14 @@ class Geometry:
         return f"u{self.generation}_{self.macs * (self.cores if self.generation == 65 else 1)}"
 
 
-def _u55(macs: int, microblock: Block, banks: int, granules: tuple[int, int], *cycles: float) -> Geometry:
+def _u55(
+    macs: int,
+    microblock: Block,
+    banks: int,
+    granules: tuple[int, int],
+    cycles: tuple[float, float, float, float, float],
+    softmax: tuple[float, float, float],
+) -> Geometry:
     return Geometry(
         generation=55,
         macs=macs,
@@ -56,6 +69,7 @@ def _u55(macs: int, microblock: Block, banks: int, granules: tuple[int, int], *c
         output_cycles=(cycles[0], cycles[1], cycles[2], cycles[3]),
         table_cycles=1.0,
         relu_cycles=cycles[4],
+        softmax=softmax,
     )
 
 
@@ -71,33 +85,47 @@ def _u65(cores: int) -> Geometry:
         output_cycles=(0.375 / cores, 0.75 / cores, 0.125 / cores, 0.25 / cores),
         table_cycles=1.0 / cores,
         relu_cycles=0.25 / cores,
+        softmax=(4.3, 14.7, 1082) if cores > 1 else (8.6, 35, 645),
+        edge_burst=128 if cores > 1 else 32,
     )
 
 
-def _u85(macs: int, blocks: tuple[Block, ...], element: float, table: float, sum_bytes: int) -> Geometry:
+def _u85(
+    macs: int,
+    blocks: tuple[Block, ...],
+    cycles: tuple[float, float],
+    memories: tuple[int, int],
+    softmax: tuple[float, float, float],
+) -> Geometry:
+    element, table = cycles
     return Geometry(
         generation=85,
         macs=macs,
+        cores={128: 1, 256: 1, 512: 2}.get(macs, 4),
         microblocks=blocks,
         output_cycles=(element, element, element, element),
         table_cycles=table,
         relu_cycles=element,
-        sum_bytes=sum_bytes,
+        sum_bytes=memories[0],
+        input_bytes=memories[1],
+        softmax=softmax,
+        burst=64,
+        edge_burst=128 if macs > 256 else 64,
     )
 
 
 GEOMETRIES = (
-    _u55(32, (1, 1, 4), 16, (2, 4), 3.0, 6.0, 1.0, 2.0, 1.0),
-    _u55(64, (1, 1, 8), 16, (2, 4), 1.5, 3.0, 0.5, 1.0, 1.0),
-    _u55(128, (1, 2, 8), 24, (4, 8), 0.75, 1.5, 0.25, 0.5, 0.5),
-    _u55(256, (2, 2, 8), 48, (8, 16), 0.375, 0.75, 0.125, 0.25, 0.25),
+    _u55(32, (1, 1, 4), 16, (2, 4), (3.0, 6.0, 1.0, 2.0, 1.0), (21.4, 82, 2203)),
+    _u55(64, (1, 1, 8), 16, (2, 4), (1.5, 3.0, 0.5, 1.0, 1.0), (16.3, 49, 1055)),
+    _u55(128, (1, 2, 8), 24, (4, 8), (0.75, 1.5, 0.25, 0.5, 0.5), (11.7, 43, 699)),
+    _u55(256, (2, 2, 8), 48, (8, 16), (0.375, 0.75, 0.125, 0.25, 0.25), (8.6, 35, 652)),
     _u65(1),
     _u65(2),
-    _u85(128, ((1, 2, 8), (1, 1, 16)), 0.5, 0.5, 8192),
-    _u85(256, ((2, 2, 8), (1, 4, 8), (1, 2, 16)), 0.25, 0.25, 16384),
-    _u85(512, ((2, 2, 16), (1, 4, 16)), 0.125, 0.125, 32768),
-    _u85(1024, ((2, 2, 32), (1, 4, 32), (2, 4, 16)), 0.0625, 0.0625, 65536),
-    _u85(2048, ((2, 2, 64), (1, 4, 64), (4, 4, 16)), 0.03125, 0.0625, 131072),
+    _u85(128, ((1, 2, 8), (1, 1, 16)), (0.5, 0.5), (8192, 8192), (5.8, 46, 663)),
+    _u85(256, ((2, 2, 8), (1, 4, 8), (1, 2, 16)), (0.25, 0.25), (16384, 16384), (3.6, 23, 621)),
+    _u85(512, ((2, 2, 16), (1, 4, 16)), (0.125, 0.125), (32768, 16384), (2.2, 17, 444)),
+    _u85(1024, ((2, 2, 32), (1, 4, 32), (2, 4, 16)), (0.0625, 0.0625), (65536, 16384), (1.8, 9.5, 409)),
+    _u85(2048, ((2, 2, 64), (1, 4, 64), (4, 4, 16)), (0.03125, 0.0625), (131072, 32768), (1.0, 5.5, 384)),
 )
 GEOMETRY_NAMES = tuple(geometry.name for geometry in GEOMETRIES)
 

@@ -7,11 +7,13 @@ rows of a fully connected layer are laid out as an image.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_copies import BILINEAR, NEAREST, copy_parts, kinds_u85, resize_passes
+from perfsage.features.npu_draft import Draft
+from perfsage.features.npu_formats import TABLES, fused, tensor_formats
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_work import (
     CONVOLUTION,
@@ -20,66 +22,64 @@ from perfsage.features.npu_work import (
     NOTHING,
     POOLING,
     PRODUCT,
+    SOFTMAX,
+    TRANSPOSED,
     Float64,
     Work,
 )
 from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
 from perfsage.graph.columns import Columns
 
 MOST_STRIDE, MOST_DILATION = 3, 2
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
 
-_RESIZES = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 _KINDS = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
-    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", *_RESIZES),
+    DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", BILINEAR),
     PRODUCT: ("BATCH_MATMUL",),
-    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST),
+    TRANSPOSED: ("TRANSPOSE",),
+    SOFTMAX: ("SOFTMAX",),
     NOTHING: (
         *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PACK", "UNPACK", "SPLIT", "SPLIT_V"),
         *("SLICE", "STRIDED_SLICE", "SHAPE"),
     ),
 }
 _OUTPUTS = {"mul": ("MUL", "BATCH_MATMUL"), "add": ("ADD", "SUB"), "max_pool": ("MAX_POOL_2D",)}
-_TABLES = (
-    *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
-    *("EXP", "LOG", "RSQRT", "SQRT"),
-)
 _BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV")
 
 
-@dataclass(slots=True)
-class _Draft:
-    """What is being worked out, changed in place: `out` and `into` [n, 3], `kernel` and the like [n, 2]."""
-
-    kind: NDArray[np.int64]
-    batch: Float64
-    out: Float64
-    into: Float64
-    kernel: Float64
-    stride: Float64
-    dilation: Float64
-
-
-def work_of(columns: Columns, operands: Operands, shapes: Float64) -> Work:
+def work_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Work:
     """Return an NPU's work for each operator of a subgraph; `shapes` as `Operands.shapes` gives them."""
+    columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
     _lay_out_rows(draft, operands, shapes)
     _widen_means(draft, operands)
-    _enlarge(draft, operands, shapes)
+    enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
     _fill_dilations(draft, spans)
     _split_groups(draft, operands, shapes)
     far = _split_far_strides(draft)
     activation = columns.attribute("fused_activation_function")
+    source, target = tensor_formats(subgraph, operands)
+    copied = copy_parts(draft, subgraph, operands)
+    draft.kind[fused(subgraph, operands)] = NOTHING
+    resized = operands.is_type(BILINEAR, NEAREST)
     return Work(
         kind=draft.kind,
+        kind_u85=kinds_u85(draft.kind, resized),
+        passes=resize_passes(draft, operands) * copied,
+        passes_u85=enlarged**2 * copied,
+        enlarged=enlarged,
         output=_output_kinds(operands),
-        table=operands.is_type(*_TABLES),
+        table=operands.is_type(*TABLES),
         clamped=np.asarray((activation > 0) & (activation <= 3)),
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
+        source=source,
+        target=target,
         batch=draft.batch,
         **{f"out_{axis}": draft.out[:, i] for i, axis in enumerate("hwc")},
         **{f"in_{axis}": draft.into[:, i] for i, axis in enumerate("hwc")},
@@ -89,18 +89,19 @@ def work_of(columns: Columns, operands: Operands, shapes: Float64) -> Work:
     )
 
 
-def _draft(columns: Columns, operands: Operands, shapes: Float64) -> _Draft:
+def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:
     kind = np.full(len(operands.type), ELEMENTWISE, dtype=np.int64)
     for value, names in _KINDS.items():
         kind[operands.is_type(*names)] = value
     # A depthwise convolution of one channel is an ordinary one.
     kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
     kernel = shapes[:, 7:9].copy()
-    kernel[(kind == ELEMENTWISE) | (kind == NOTHING)] = 1.0
-    kernel[operands.is_type(*_RESIZES)] = 2.0
+    windowed = (kind == CONVOLUTION) | (kind == DEPTHWISE) | (kind == POOLING)
+    kernel[~windowed | operands.is_type(NEAREST)] = 1.0
+    kernel[operands.is_type(BILINEAR)] = 2.0
     stride = [columns.attribute(f"stride_{axis}") for axis in "hw"]
     dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
-    return _Draft(
+    return Draft(
         kind,
         shapes[:, 0].copy(),
         shapes[:, 1:4].copy(),
@@ -118,7 +119,7 @@ def _output_kinds(operands: Operands) -> NDArray[np.int64]:
     return made
 
 
-def _lay_out_rows(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
     """Make rows of a fully connected layer an image that is as square as it can be."""
     layers = operands.is_type("FULLY_CONNECTED")
     draft.into[layers, 2] = shapes[layers, 9]
@@ -130,7 +131,7 @@ def _lay_out_rows(draft: _Draft, operands: Operands, shapes: Float64) -> None:
         draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
 
 
-def _widen_means(draft: _Draft, operands: Operands) -> None:
+def _widen_means(draft: Draft, operands: Operands) -> None:
     """A mean is a depthwise convolution with a kernel as large as what it takes the mean over."""
     mean = operands.is_type("MEAN")
     over_area = mean & (draft.out[:, 2] == draft.into[:, 2])
@@ -140,22 +141,24 @@ def _widen_means(draft: _Draft, operands: Operands) -> None:
     draft.into[over_channels, 2] = 1.0
 
 
-def _enlarge(draft: _Draft, operands: Operands, shapes: Float64) -> None:
-    """A transposed convolution is an ordinary one over an input with zeros put in between."""
+def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
+    """Make a transposed convolution one over zeros and inputs; return how far inputs are apart."""
+    factor = draft.stride.max(axis=1)
     enlarged = operands.is_type("TRANSPOSE_CONV")
     draft.into[enlarged, :2] = draft.out[enlarged, :2]
     draft.into[enlarged, 2] = shapes[enlarged, 9]
     draft.stride[enlarged] = 1.0
+    return np.where(enlarged, factor, 1.0)
 
 
-def _fill_dilations(draft: _Draft, spans: Float64) -> None:
+def _fill_dilations(draft: Draft, spans: Float64) -> None:
     """Wide dilations become larger kernels that are mostly zeros; even ones are halved by the hardware."""
     wide = draft.dilation.max(axis=1) > MOST_DILATION
     step = np.where(draft.dilation % 2 == 0, 2, 1)
     draft.kernel[wide] = ((spans - 1) / step + 1)[wide]
 
 
-def _split_groups(draft: _Draft, operands: Operands, shapes: Float64) -> None:
+def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> None:
     """A grouped convolution becomes one for each group."""
     ratio = np.maximum(np.floor(draft.into[:, 2] / shapes[:, 9]), 1.0)
     groups = np.where(operands.is_type("CONV_2D"), ratio, 1.0)
@@ -164,7 +167,7 @@ def _split_groups(draft: _Draft, operands: Operands, shapes: Float64) -> None:
     draft.into[:, 2] /= groups
 
 
-def _split_far_strides(draft: _Draft) -> NDArray[np.bool_]:
+def _split_far_strides(draft: Draft) -> NDArray[np.bool_]:
     """A stride that is too far becomes a convolution for each output; return where."""
     far = (draft.kind == CONVOLUTION) & (draft.stride.max(axis=1) > MOST_STRIDE)
     draft.batch[far] *= draft.out[far, 0] * draft.out[far, 1]

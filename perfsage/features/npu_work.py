@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +10,34 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE = range(6)
+SUBKERNEL = 8
+"""Kernels are worked off in parts of at most 8 by 8."""
+NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """Columns over n operators, float64[n] unless named otherwise.
 
-    `kind` int64[n] is one of the constants above, `output` int64[n] a position in OUTPUT_KINDS. `table` and
-    `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, `far` bool[n]
-    that the stride is beyond what the hardware can do.
+    `kind` int64[n] is one of the constants above and `kind_u85` the same for U85; `passes` and `passes_u85`
+    say how often it is done, and `enlarged` by how much zeros in between enlarge the inputs. `output` is a
+    position in OUTPUT_KINDS, `source` and `target` are formats as in `npu_formats`. `table` and `clamped`
+    bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, `far` bool[n] that the
+    stride is beyond what the hardware can do.
     """
 
     kind: NDArray[np.int64]
+    kind_u85: NDArray[np.int64]
+    passes: Float64
+    passes_u85: Float64
+    enlarged: Float64
     output: NDArray[np.int64]
     table: Flags
     clamped: Flags
     binary: Flags
     far: Flags
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
     batch: Float64
     out_h: Float64
     out_w: Float64
@@ -56,6 +66,21 @@ class Work:
         table = np.stack([getattr(self, name).astype(np.float32) for name in names], axis=1)
         raw, size = table.tobytes(), 4 * len(names)
         return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+    def for_u85(self) -> Work:
+        """Return the same work as U85 does it.
+
+        A kernel comes in parts, one for each place between the zeros; pairs of columns of a single channel
+        become two channels where every other one is left out.
+        """
+        parts = {
+            name: np.maximum(getattr(self, name) / self.enlarged, 1.0)
+            for name in ("kernel_h", "kernel_w", "span_h", "span_w", "in_h", "in_w")
+        }
+        folded = (self.in_c == 1) & (self.stride_w == 2) & (self.in_w % 2 == 0)
+        folded &= self.kind_u85 == CONVOLUTION
+        parts["kernel_w"] = np.where(folded, np.ceil(parts["kernel_w"] / 2), parts["kernel_w"])
+        return replace(self, kind=self.kind_u85, passes=self.passes_u85, **parts)
 
     @property
     def is_matrix(self) -> Flags:
@@ -92,3 +117,10 @@ def ceil_div(values: Float64, divisor: Float64 | float) -> Float64:
 def round_up(values: Float64, multiple: Float64 | float) -> Float64:
     """Return the next multiple."""
     return np.asarray(np.ceil(values / multiple) * multiple)
+
+
+def kernel_parts(size: Float64) -> tuple[tuple[Float64, Float64], ...]:
+    """Return the sizes of the parts of a kernel's side and how often each occurs: whole ones and the rest."""
+    rest = np.asarray(size % SUBKERNEL)
+    whole = np.full(len(size), float(SUBKERNEL)), np.asarray(np.floor(size / SUBKERNEL))
+    return whole, (rest, np.where(rest > 0, 1.0, 0.0))

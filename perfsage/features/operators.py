@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import UNKNOWN_ENTROPY, block_costs, live_columns
-from perfsage.features.npu_cycles import npu_cycles
+from perfsage.features.npu_cycles import npu_costs
 from perfsage.features.npu_geometry import IS_U85
 from perfsage.features.npu_lowering import work_of
 from perfsage.features.npu_refusals import refusals
@@ -136,11 +136,11 @@ def _physical(
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     known = statistics[:, 0] > 0
     blocks[:, 2] *= np.where(known, statistics[:, 2], UNKNOWN_ENTROPY)
-    work = work_of(subgraph.columns, operands, shapes)
+    work = work_of(subgraph, operands, shapes)
     streamed = blocks[:, 2] * work.repeats
-    cycles = np.where(refused[:, IS_U85], 0.0, npu_cycles(work))
+    npu = np.where(refused[:, None, IS_U85], 0.0, npu_costs(work)).reshape(len(exact), -1)
     return np.concatenate(
-        [exact, live[:, None], blocks, np.stack([block_live, streamed], axis=1), cycles], axis=1
+        [exact, live[:, None], blocks, np.stack([block_live, streamed], axis=1), npu], axis=1
     )
 
 

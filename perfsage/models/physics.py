@@ -13,8 +13,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.arrays import CYCLE_COLUMNS, GRAPH_COLUMNS, PHYSICAL_COLUMNS
-from perfsage.features.npu_geometry import geometry_of
+from perfsage.features.arrays import (
+    CYCLE_COLUMNS,
+    EDGE_COLUMNS,
+    GRAPH_COLUMNS,
+    NEAR_COLUMNS,
+    PHYSICAL_COLUMNS,
+    SCALE_COLUMNS,
+)
+from perfsage.features.npu_geometry import IS_U85, geometry_of
 
 OVERHEAD = 1 / 150
 """Operators per cycle, if nothing else took time."""
@@ -28,8 +35,11 @@ COMMON_TERMS = (
     "coded_bytes",
     "channels",
 )
-TERMS = (*COMMON_TERMS, "streamed_bytes", *CYCLE_COLUMNS)
+NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *EDGE_COLUMNS, *SCALE_COLUMNS)
+TERMS = (*COMMON_TERMS, "streamed_bytes", *NPU_COLUMNS)
 """The last ones are what only the latency of a described Ethos-U accelerator starts from."""
+DRAM_SCALES = 0.41
+"""Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 
@@ -99,9 +109,14 @@ def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
         rates[: len(per_cycle)] = cycle_ms / np.maximum(per_cycle, 1e-6)
     else:
         rates[TERMS.index("operators")] = cycle_ms / OVERHEAD
-        rates[TERMS.index("activation_bytes")] = cycle_ms / max(sram, 1e-6)
+        outside = sram if descriptors.get("arena_in_sram", 1.0) else weights
+        slow = IS_U85[geometry] and "dram_bytes_per_cycle" in descriptors
+        scales = DRAM_SCALES if slow else weights
         rates[TERMS.index("streamed_bytes")] = cycle_ms / max(weights, 1e-6)
         rates[TERMS.index(CYCLE_COLUMNS[geometry])] = cycle_ms
+        rates[TERMS.index(NEAR_COLUMNS[geometry])] = cycle_ms / max(sram, 1e-6)
+        rates[TERMS.index(EDGE_COLUMNS[geometry])] = cycle_ms / max(outside, 1e-6)
+        rates[TERMS.index(SCALE_COLUMNS[geometry])] = cycle_ms / max(scales, 1e-6)
     return rates
 
 

@@ -23,10 +23,13 @@ Made {created} by `perfsage train`; feature schema {schema}. Licence: Apache-2.0
 
 ## Training data
 
-{graphs} networks sampled from search spaces, with weights drawn to look like trained ones, labelled by tools
-and not measured on chips: Arm's Vela compiler (Ethos-U: its estimate, no simulation of the hardware) and
-TensorFlow Lite Micro's recording interpreter. {held} more networks calibrated the intervals, and {test}
-others were kept for the table below. {epochs} epochs.
+{graphs} networks sampled from search spaces, with weights drawn to look like trained ones; {epochs} epochs.
+{held} more networks calibrated the intervals, and {test} others were kept for the table below.
+
+Labels of Ethos-U and of `tflm` come from tools and not from chips: Arm's Vela compiler (its estimate, no
+simulation of the hardware) and TensorFlow Lite Micro's recording interpreter. Those of CPUs were measured
+with LiteRT on the CPU that the table of devices names. Another CPU has other latencies: `perfsage adapt`
+learns them from a few measurements.
 """
 _LIMITS = """\
 ## Limits
@@ -62,7 +65,7 @@ def card_text(manifest: Manifest) -> str:
         epochs=training["epochs"],
     )
     spaces = _table(("space", "networks"), sorted(training["spaces"].items()))
-    devices = _table(("device", "networks with a latency or memory label", ""), _devices(manifest.devices))
+    devices = _table(("device", "what it is", "networks with a label", ""), _devices(manifest.devices))
     scores = [score for score in manifest.evaluation if score["space"] == "all"]
     evaluation = "## Errors on networks that took no part in training\n\n" + _table(
         (
@@ -85,6 +88,7 @@ def _devices(entries: Iterable[DeviceEntry]) -> list[tuple[object, ...]]:
     return [
         (
             entry.device.name,
+            entry.device.description,
             max(entry.labels.values(), default=0),
             "from its parameters alone" if entry.inferred else "",
         )
