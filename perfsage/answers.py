@@ -16,7 +16,7 @@ from perfsage.models.calibration import Calibration
 from perfsage.models.manifest import DeviceEntry, Manifest
 from perfsage.models.physics import memory_candidates
 from perfsage.models.session import RawOutputs
-from perfsage.prediction import Interval, ModelSummary, OperatorCost, Prediction, Unavailable
+from perfsage.prediction import Interval, ModelSummary, OperatorCost, OperatorCosts, Prediction, Unavailable
 
 METRIC_ROWS = {metric: row for row, metric in enumerate(Metric)}
 ALL_FLOAT = 0.999
@@ -49,7 +49,7 @@ def answer(
     rows = [(row, manifest.devices[row], _cells(manifest.devices[row], metrics)) for row in device_rows]
     for place, subject in enumerate(subjects):
         begin, end = int(offsets[place]), int(offsets[place + 1])
-        places = _places(subject.features) if operators else ()
+        places = _places(subject.features) if operators else None
         # Lists of Python's own floats: single numbers out of arrays take longer than all the rest.
         log_values, widths = raw.log_values[place].tolist(), half_widths[place].tolist()
         all_float = subject.features.total("float_share") >= ALL_FLOAT
@@ -60,12 +60,13 @@ def answer(
                 or _interval(cell, subject.features, log_values[row], widths[row], calibration.level)
                 for cell in cells
             }
-            latency = values.get(Metric.LATENCY_MS) if operators else None
             yield Prediction(
                 model=subject.summary,
                 device=entry.device.name,
                 metrics=values,
-                operators=_operators(places, raw.operator_latency[begin:end, row], latency),
+                operators=_operators(
+                    places, raw.operator_latency[begin:end, row], values.get(Metric.LATENCY_MS)
+                ),
                 in_distribution=not doubts[place] and not entry.inferred,
                 warnings=(*_device_warning(entry), *doubts[place], *_float_warning(entry, subject.features)),
             )
@@ -167,10 +168,10 @@ def _places(features: GraphFeatures) -> Places:
 
 
 def _operators(
-    places: Places | tuple[()], shares: NDArray[np.float32], latency: Interval | Unavailable | None
-) -> tuple[OperatorCost, ...]:
+    places: Places | None, shares: NDArray[np.float32], latency: Interval | Unavailable | None
+) -> Sequence[OperatorCost]:
     """Return each operator's share, scaled so that they add up to the latency that is reported."""
-    if not isinstance(latency, Interval):
+    if places is None or not isinstance(latency, Interval):
         return ()
     scaled = shares.astype(np.float64) * (latency.value / max(float(shares.sum(dtype=np.float64)), 1e-300))
-    return tuple(map(OperatorCost, *places, scaled.tolist()))
+    return OperatorCosts(*places, scaled.tolist())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from perfsage.answers import Subject, answer
 from perfsage.device import Device
 from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
-from perfsage.features import GraphFeatures, batch_features, extract_features
+from perfsage.features import GraphFeatures, batch_features, extract_many
 from perfsage.graph import Graph, read_graph
 from perfsage.graph.costs import graph_macs
 from perfsage.metrics import Metric, parse_metric
@@ -35,8 +35,8 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 PLANNED = ("arena_bytes", "plan_peak_bytes")
 """The graph totals that only the memory planner knows."""
 CALL_OPERATORS = 2_000
-"""Graphs are sent to the network together until they have this many operators: what it works on then stays in
-a core's cache, and an operator takes a quarter less time than in calls of 20,000."""
+"""Graphs share a run of the features and of the network until they have this many operators: what these work
+on then stays in a core's cache, and an operator takes a quarter less time than in calls of 20,000."""
 
 
 def load_predictor(path_or_name: str | os.PathLike[str] = "default", *, threads: int = 1) -> Predictor:
@@ -132,10 +132,10 @@ class Predictor:
         chosen = self._device_rows(devices)
         wanted = tuple(Metric) if metrics is None else tuple(parse_metric(name) for name in metrics)
         arena = self._needs_arena(chosen, wanted)
-        subjects = [read_subject(model, arena=arena) for model in _as_list(models)]
         predictions: list[Prediction] = []
-        for group in _calls(subjects):
-            predictions += self._predict_group(group, chosen, wanted, operators)
+        for group in _groups(_named(model) for model in _as_list(models)):
+            subjects = [_or_raise(subject) for subject in graph_subjects(group, arena=arena)]
+            predictions += self._predict_group(subjects, chosen, wanted, operators)
         return Report(predictor=self.info, predictions=tuple(predictions))
 
     def predict_subjects(
@@ -203,25 +203,66 @@ def _as_list(models: ModelSource | Sequence[ModelSource]) -> Sequence[ModelSourc
     return models
 
 
+@dataclass(frozen=True, slots=True)
+class NamedGraph:
+    """A graph with what its summary says of where it came from."""
+
+    graph: Graph
+    path: str | None = None
+    model_id: str | None = None
+
+    @property
+    def operators(self) -> int:
+        """The number of operators over all subgraphs."""
+        return sum(len(subgraph.columns.operator_type) for subgraph in self.graph.subgraphs)
+
+
 def read_subject(model: ModelSource, *, arena: bool = True) -> Subject:
     """Read one model; an error names the file that it came from. `arena` as in `extract_features`."""
+    return _or_raise(graph_subjects([_named(model)], arena=arena)[0])
+
+
+def graph_subjects(graphs: Sequence[NamedGraph], *, arena: bool = True) -> list[Subject | PerfsageError]:
+    """Return each graph as a subject, or what is wrong with it: InvalidInputError without operators.
+
+    They share one run of the features, so that some thousands of operators at a time are fastest.
+    """
+    features = extract_many([named.graph for named in graphs], arena=arena)
+    return [_subject(named, found) for named, found in zip(graphs, features, strict=True)]
+
+
+def _subject(named: NamedGraph, features: GraphFeatures | PerfsageError) -> Subject | PerfsageError:
+    try:
+        if isinstance(features, PerfsageError):
+            raise features
+        macs = _macs(named.graph, features)
+    except PerfsageError as error:
+        return _placed(error, named.path)
+    graph_id = named.graph.graph_id
+    summary = ModelSummary(named.path, named.model_id, graph_id, features.operators, macs)
+    return Subject(summary=summary, features=features)
+
+
+def _named(model: ModelSource) -> NamedGraph:
     path = os.fspath(model) if isinstance(model, str | os.PathLike) else None
     try:
         graph = model if isinstance(model, Graph) else read_graph(model)
-        return graph_subject(graph, path=path, model_id=graph.model_id, arena=arena)
+        return NamedGraph(graph, path, graph.model_id)
     except PerfsageError as error:
-        if path is not None and error.where is None:
-            error.where = path
-        raise
+        raise _placed(error, path) from None
 
 
-def graph_subject(
-    graph: Graph, *, path: str | None = None, model_id: str | None = None, arena: bool = True
-) -> Subject:
-    """Return a graph that was read as a subject; InvalidInputError where it has no operators."""
-    features = extract_features(graph, arena=arena)
-    summary = ModelSummary(path, model_id, graph.graph_id, features.operators, _macs(graph, features))
-    return Subject(summary=summary, features=features)
+def _placed(error: PerfsageError, path: str | None) -> PerfsageError:
+    """Return an error that names the file that it came from."""
+    if path is not None and error.where is None:
+        error.where = path
+    return error
+
+
+def _or_raise(subject: Subject | PerfsageError) -> Subject:
+    if isinstance(subject, PerfsageError):
+        raise subject
+    return subject
 
 
 def _macs(graph: Graph, features: GraphFeatures) -> int:
@@ -230,15 +271,15 @@ def _macs(graph: Graph, features: GraphFeatures) -> int:
     return int(total) if len(graph.subgraphs) == 1 and total < 2**53 else graph_macs(graph)[0]
 
 
-def _calls(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
-    """Group models so that one call of the network never grows without bound."""
-    group: list[Subject] = []
+def _groups(graphs: Iterable[NamedGraph]) -> Iterator[list[NamedGraph]]:
+    """Group models so that what works on them together never grows without bound."""
+    group: list[NamedGraph] = []
     operators = 0
-    for subject in subjects:
-        if group and operators + subject.features.operators > CALL_OPERATORS:
+    for named in graphs:
+        if group and operators + named.operators > CALL_OPERATORS:
             yield group
             group, operators = [], 0
-        group.append(subject)
-        operators += subject.features.operators
+        group.append(named)
+        operators += named.operators
     if group:
         yield group

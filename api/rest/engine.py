@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,11 @@ from perfsage.errors import PerfsageError, UnknownNameError
 from perfsage.graph.fingerprint import fingerprint
 from perfsage.metrics import Metric, parse_metric
 from perfsage.prediction import SCHEMA_VERSION, Report
-from perfsage.predictor import graph_subject
+from perfsage.predictor import CALL_OPERATORS, NamedGraph, graph_subjects
 
 if TYPE_CHECKING:
     from perfsage.predictor import Predictor
 
-_CALL_OPERATORS = 1_000
-"""Graphs share a call of the network up to this size: beyond it the arrays leave the processor's caches."""
 _ENTRY_BYTES = 200
 
 
@@ -53,7 +51,7 @@ class _Task:
 
     candidate: Candidate | None
     identity: Identity | None = None
-    subject: Subject | None = None
+    graph: NamedGraph | None = None
     tails: tuple[bytes, ...] | None = None
     error: PerfsageError | None = None
 
@@ -113,21 +111,19 @@ class Engine:
         begun: dict[bytes, _Task] = {}
         for task in tasks:
             self._prepare(task, choice, deadline)
-            if task.subject is None:
+            if task.graph is None:
                 continue
             assert task.identity is not None
             if begun.setdefault(task.identity.fingerprint, task) is not task:
-                task.subject = None
+                task.graph = None
                 continue
-            if group and operators + task.subject.features.operators > _CALL_OPERATORS:
+            if group and operators + task.graph.operators > CALL_OPERATORS:
                 self._predict(group, choice)
                 group, operators = [], 0
             group.append(task)
-            operators += task.subject.features.operators
+            operators += task.graph.operators
         self._predict(group, choice)
-        for task in tasks:
-            if task.tails is None and task.error is None and task.identity is not None:
-                task.tails = begun[task.identity.fingerprint].tails
+        self._share(tasks, begun)
         if wanted.single and tasks[0].error is not None:
             raise tasks[0].error
         return self._assemble(wanted, tasks, choice, cached)
@@ -140,7 +136,7 @@ class Engine:
         return _Task(model, identity, tails=known)
 
     def _prepare(self, task: _Task, choice: Choice, deadline: float) -> None:
-        """Read the model and its features, unless its answer or its error is there already."""
+        """Read the model, unless its answer or its error is there already."""
         if task.tails is not None or task.candidate is None:
             return
         try:
@@ -151,7 +147,7 @@ class Engine:
             self._identities.put(task.candidate.key, task.identity)
             task.tails = self._answers.get((task.identity.fingerprint, choice))
             if task.tails is None:
-                task.subject = graph_subject(graph, arena=self._needs_arena(choice))
+                task.graph = NamedGraph(graph)
         except PerfsageError as error:
             task.error = error
 
@@ -159,17 +155,34 @@ class Engine:
         return self.predictor.needs_arena(choice.devices, choice.metrics or tuple(Metric))
 
     def _predict(self, group: Sequence[_Task], choice: Choice) -> None:
-        if not group:
+        """Predict a group together; what is wrong with one of them stays with that one."""
+        graphs = [task.graph for task in group if task.graph is not None]
+        known: list[_Task] = []
+        subjects: list[Subject] = []
+        for task, found in zip(group, graph_subjects(graphs, arena=self._needs_arena(choice)), strict=True):
+            task.graph = None
+            if isinstance(found, PerfsageError):
+                task.error = found
+            else:
+                known.append(task)
+                subjects.append(found)
+        if not subjects:
             return
-        subjects = [task.subject for task in group if task.subject is not None]
         predictions = self.predictor.predict_subjects(subjects, choice.devices, operators=choice.operators)
         count = len(choice.devices)
-        for place, task in enumerate(group):
+        for place, task in enumerate(known):
             mine = predictions[place * count : (place + 1) * count]
             task.tails = tails(mine, choice.metrics, choice.operators, FORMATS[choice.packed])
-            task.subject = None
             assert task.identity is not None
             self._answers.put((task.identity.fingerprint, choice), task.tails)
+
+    @staticmethod
+    def _share(tasks: Sequence[_Task], begun: Mapping[bytes, _Task]) -> None:
+        """Give tasks for the same network what the first of them got."""
+        for task in tasks:
+            if task.tails is None and task.error is None and task.identity is not None:
+                first = begun[task.identity.fingerprint]
+                task.tails, task.error = first.tails, first.error
 
     def _assemble(self, wanted: Wanted, tasks: Sequence[_Task], choice: Choice, cached: int) -> Answer:
         form = FORMATS[choice.packed]

@@ -9,7 +9,7 @@ from perfsage.features.arrays import (
     save_features,
 )
 from perfsage.features.batch import FeatureBatch, batch_features
-from perfsage.features.extract import extract_features
+from perfsage.features.extract import extract_features, extract_many
 from perfsage.features.operators import NODE_COLUMNS
 from perfsage.features.types import TYPE_COUNT, type_index
 
@@ -23,6 +23,7 @@ __all__ = [
     "GraphFeatures",
     "batch_features",
     "extract_features",
+    "extract_many",
     "load_features",
     "save_features",
     "type_index",

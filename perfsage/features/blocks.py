@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
-from perfsage.graph.lifetimes import lifetimes, live_bytes
+from perfsage.graph.lifetimes import NEVER, lifetimes, live_bytes
 
 Float64 = NDArray[np.float64]
 
@@ -56,11 +56,11 @@ def live_columns(subgraph: Subgraph, operands: Operands) -> tuple[Float64, Float
     columns = subgraph.columns
     lives = lifetimes(subgraph)
     bricks = _brick_bytes(subgraph, operands)
-    alive = (lives.first >= -1) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
+    alive = (lives.first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
     size = np.where(alive, bricks[:-1], 0).astype(np.int64)
-    steps = len(operands.type) + 1
-    live = live_bytes(lives.first[alive] + 1, lives.last[alive] + 1, size[alive], steps)[1:]
-    saved = _saved(operands, np.append(lives.last, -2), np.append(size, 0))
+    running = np.maximum(lives.first, subgraph.spans[0])
+    live = live_bytes(running[alive], lives.last[alive], size[alive], len(operands.type))
+    saved = _saved(operands, np.append(lives.last, NEVER), np.append(size, 0))
     return lives.live_bytes.astype(np.float64), np.maximum(live - saved, 0).astype(np.float64)
 
 

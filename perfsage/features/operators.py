@@ -69,7 +69,11 @@ NODE_COLUMNS = (*LOG_COLUMNS, *PLAIN_COLUMNS)
 
 @dataclass(frozen=True, slots=True)
 class SubgraphRows:
-    """The rows of one subgraph: arrays as in GraphFeatures, with edges counted from its own first row."""
+    """The rows of a subgraph, or of several that were joined: arrays as in GraphFeatures, edges by row.
+
+    `float_operators`, `computing` and `unknown` are bool[n]: which operators compute with floats, which do
+    more than change types, and whose cost is not known.
+    """
 
     type_index: NDArray[np.int64]
     type_names: NDArray[np.str_]
@@ -77,10 +81,9 @@ class SubgraphRows:
     physical: NDArray[np.float64]
     source: NDArray[np.int64]
     target: NDArray[np.int64]
-    location: NDArray[np.int64]
-    float_operators: int
-    computing: int
-    unknown: int
+    float_operators: NDArray[np.bool_]
+    computing: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
 
 
 def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
@@ -112,10 +115,9 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
         physical=physical,
         source=source,
         target=target,
-        location=np.stack([np.full(count, subgraph.index), np.arange(count)], axis=1).astype(np.int64),
-        float_operators=int((types[:, 3:5].any(axis=1) & computing).sum()),
-        computing=int(computing.sum()),
-        unknown=int((~costs.known).sum()),
+        float_operators=types[:, 3:5].any(axis=1) & computing,
+        computing=computing,
+        unknown=~costs.known,
     )
 
 

@@ -151,6 +151,7 @@ def _dot_general(operands: _Operands, rows: Int64) -> Int64:
 
 
 def _contracted(subgraph: Subgraph, row: int) -> int:
+    subgraph, row = subgraph.part(row)
     operator = subgraph.operators[row]
     shape = subgraph.tensors[operator.inputs[0]].shape if operator.inputs and operator.inputs[0] >= 0 else ()
     axes = _integers(operator.attributes.get("lhs_contracting_dimensions"))
@@ -166,6 +167,7 @@ def _hlo_convolution(operands: _Operands, rows: Int64) -> Int64:
 
 
 def _kernel_taps(subgraph: Subgraph, row: int) -> int:
+    subgraph, row = subgraph.part(row)
     operator = subgraph.operators[row]
     if len(operator.inputs) < 2 or operator.inputs[1] < 0:
         return -1

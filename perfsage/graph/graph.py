@@ -13,6 +13,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar, overload
 
+import numpy as np
+
 from perfsage.errors import InvalidModelError
 from perfsage.graph import schema
 from perfsage.graph.columns import Columns
@@ -64,6 +66,16 @@ class Subgraph:
     def name(self) -> str:
         """The subgraph's name, often empty."""
         return self.table.get("name") or ""
+
+    @property
+    def spans(self) -> tuple[Array, Array]:
+        """For each tensor, the row of the first operator that can use it, and the one behind the last."""
+        tensors = len(self.columns.tensor_type)
+        return np.zeros(tensors, np.int64), np.full(tensors, len(self.columns.operator_type))
+
+    def part(self, row: int) -> tuple[Subgraph, int]:
+        """Return the subgraph whose operators and tensors can be looked at, and the row of `row` there."""
+        return self, row
 
     @property
     def operators(self) -> Views[Operator]:

@@ -21,8 +21,9 @@ class Lifetimes:
     """First and last use of every tensor, as operator indices: int64[n_tensors] each.
 
     A tensor is alive from `first` to `last`, both included. -1 means before the first operator: that is
-    where inputs of the subgraph begin. Outputs live to the last operator, variables all the time, and
-    NEVER stands for constants and unused tensors.
+    where inputs of the subgraph begin (the row before its own first operator, where subgraphs were joined).
+    Outputs live to the last operator, variables all the time, and NEVER stands for constants and unused
+    tensors.
     """
 
     first: Int64
@@ -35,14 +36,16 @@ class Lifetimes:
 def lifetimes(subgraph: Subgraph) -> Lifetimes:
     """Return when each tensor of `subgraph` is alive and how many bytes are alive at each operator."""
     columns = subgraph.columns
-    operators = len(columns.operator_type)
     first, last = usage(subgraph)
     first[columns.tensor_is_constant] = last[columns.tensor_is_constant] = NEVER
     alive = (first > NEVER) & ~columns.tensor_is_variable
     size = np.where(alive, np.maximum(columns.tensor_bytes, 0), 0)
-    live = live_bytes(first[alive] + 1, last[alive] + 1, size[alive], operators + 1)[1:]
+    begin, end = subgraph.spans
+    # Inputs that no operator uses end before the first one, and count nowhere.
+    running = np.maximum(first, begin)
+    live = live_bytes(running[alive], last[alive], size[alive], len(columns.operator_type))
     variable = columns.tensor_is_variable & ~columns.tensor_is_constant
-    first[variable], last[variable] = -1, operators - 1
+    first[variable], last[variable] = begin[variable] - 1, end[variable] - 1
     return Lifetimes(first, last, live)
 
 
@@ -52,18 +55,19 @@ def usage(subgraph: Subgraph) -> tuple[Int64, Int64]:
     A tensor that operators read but nothing writes has no lifetime to begin with (NEVER), as in TFLM.
     """
     columns = subgraph.columns
-    operators = len(columns.operator_type)
+    begin, end = subgraph.spans
     first = np.full(len(columns.tensor_type) + 1, NEVER, np.int64)
     last = first.copy()
     outputs, made_by = columns.operator_outputs.values, owners(columns.operator_outputs.offsets)
-    first[list(subgraph.outputs)] = -1
-    first[list(subgraph.inputs)] = -1
+    entering, leaving = list(subgraph.inputs), list(subgraph.outputs)
+    first[leaving] = begin[leaving] - 1
+    first[entering] = begin[entering] - 1
     # Of repeated indices numpy keeps the last assignment, which is the latest operator.
     first[outputs] = made_by
     last[:] = first
     last[columns.operator_inputs.values] = owners(columns.operator_inputs.offsets)
     last[outputs] = np.maximum(last[outputs], made_by)
-    last[list(subgraph.outputs)] = operators - 1
+    last[leaving] = end[leaving] - 1
     return first[:-1], last[:-1]
 
 

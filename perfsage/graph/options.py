@@ -139,7 +139,7 @@ class OptionTables:
         return values
 
     @cached_property
-    def _present(self) -> Array:
+    def present(self) -> Array:
         """Whether each operator has an options table."""
         return self.positions > 0
 
@@ -157,7 +157,7 @@ class OptionTables:
     def _column(self, name: str, default: int | float) -> Array:
         by_key, fraction = _slots_of(name)
         slots = by_key[self.keys]
-        has = (slots >= 0) & self._present
+        has = (slots >= 0) & self.present
         bits = self.values[np.arange(len(slots)), slots * has]
         values = bits.astype(np.int32).view(np.float32).astype(np.float64) if fraction else bits
         return np.where(has, values, np.asarray(default, None if fraction else type(default)))

@@ -49,6 +49,13 @@ def test_an_answer_has_intervals_operators_and_reasons(predictor: Predictor) -> 
     assert mcu.operators == ()
 
 
+def test_shares_are_a_sequence(predictor: Predictor) -> None:
+    shares = predictor.predict(build(201)).predictions[0].operators
+    made = tuple(shares)
+    assert shares == made and made == shares and shares != ()
+    assert (shares[0], shares[-1], shares[1:3]) == (made[0], made[-1], made[1:3])
+
+
 def test_what_is_exact_has_no_width(predictor: Predictor) -> None:
     data = build(202)
     storage = predictor.predict(data, ["tflm"]).predictions[0].metrics[Metric.STORAGE_BYTES]

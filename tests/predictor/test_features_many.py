@@ -1,0 +1,103 @@
+"""Features of many graphs at once are those of each alone, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from dataset.spaces import get_space
+from perfsage.errors import InvalidInputError, PerfsageError
+from perfsage.features import GraphFeatures, extract_features, extract_many
+from perfsage.graph import Graph, read_graph, strip_weights
+from perfsage.graph.joining import join
+from perfsage.graph.lifetimes import NEVER, lifetimes
+from perfsage.predictor import NamedGraph, Predictor, graph_subjects
+from tests.graph import reader_models
+from tests.graph.costs_models import Op, Part, T, model_bytes
+from tests.graph.test_costs import CASES
+from tests.predictor.conftest import build
+
+SPACES = ("classification", "detection", "kws", "super_resolution")
+
+
+def assert_same(alone: GraphFeatures | PerfsageError, together: GraphFeatures | PerfsageError) -> None:
+    if isinstance(alone, PerfsageError):
+        assert isinstance(together, type(alone)) and str(together) == str(alone)
+        return
+    assert isinstance(together, GraphFeatures)
+    for field in fields(GraphFeatures):
+        assert np.array_equal(getattr(alone, field.name), getattr(together, field.name)), field.name
+
+
+def check(graphs: Iterable[Graph], **options: bool) -> None:
+    graphs = list(graphs)
+    for graph, together in zip(graphs, extract_many(graphs, **options), strict=True):
+        assert_same(extract_many([graph], **options)[0], together)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_networks_of_every_space(dtype: str) -> None:
+    files = [get_space(space).build(seed, dtype).data for space in SPACES for seed in range(4)]
+    check(read_graph(data) for data in files)
+    check(read_graph(strip_weights(data)) for data in reversed(files))
+    check((read_graph(data) for data in files[:6]), weights=False, arena=False)
+
+
+def test_every_family_of_operators() -> None:
+    check(graph for graph, _ in CASES.values())
+
+
+def test_subgraphs_variables_and_what_is_left_out() -> None:
+    control_flow = read_graph(reader_models.pack(reader_models.control_flow()))
+    unusual = read_graph(reader_models.pack(reader_models.unusual()))
+    check([control_flow, read_graph(build(3)), unusual, control_flow, unusual])
+
+
+def test_lives_stay_within_their_own_graph() -> None:
+    tensors = [T([4]), T([4]), T([4]), T([4], variable=True)]
+    operators = [Op("ABS", [0], [2]), Op("NEG", [2], [1])]
+    # Tensor 1 is an output that is also an input; tensor 0 of the second graph is used by nobody.
+    graph = read_graph(model_bytes([Part(tensors, operators, [0], [1])]))
+    unused = read_graph(model_bytes([Part(tensors, [Op("ABS", [2], [1])], [0, 2], [1])]))
+    parts = [graph.subgraphs[0], unused.subgraphs[0], graph.subgraphs[0]]
+    alone, joined = [lifetimes(part) for part in parts], lifetimes(join(parts))
+    starts = [0, 2, 3]
+    for name in ("first", "last"):
+        wanted = [
+            np.where(getattr(lives, name) == NEVER, NEVER, getattr(lives, name) + start)
+            for lives, start in zip(alone, starts, strict=True)
+        ]
+        assert np.array_equal(getattr(joined, name), np.concatenate(wanted))
+    assert np.array_equal(joined.live_bytes, np.concatenate([lives.live_bytes for lives in alone]))
+
+
+def test_one_bad_graph_fails_alone() -> None:
+    empty = read_graph(model_bytes([Part([T([1])], [], [0], [0])]))
+    first, bad, last = extract_many([read_graph(build(1)), empty, read_graph(build(2))])
+    assert_same(extract_features(read_graph(build(1))), first)
+    assert_same(extract_features(read_graph(build(2))), last)
+    assert isinstance(bad, InvalidInputError) and "no operators" in str(bad)
+    named = [NamedGraph(empty, path="empty.tflite"), NamedGraph(read_graph(build(1)))]
+    [refused, subject] = graph_subjects(named)
+    assert isinstance(refused, InvalidInputError) and refused.where == "empty.tflite"
+    assert not isinstance(subject, PerfsageError) and subject.summary.operators == first.operators
+
+
+def test_no_graphs_are_no_features() -> None:
+    assert extract_many([]) == []
+
+
+def test_predictions_do_not_depend_on_the_company(predictor: Predictor) -> None:
+    models = [build(seed) for seed in range(40)]
+    together = predictor.predict(models).predictions
+    per_model = len(together) // len(models)
+    for place in (0, 17, 39):
+        [*alone] = predictor.predict(models[place]).predictions
+        for one, other in zip(alone, together[place * per_model :], strict=False):
+            for metric, value in one.metrics.items():
+                assert getattr(other.metrics[metric], "value", None) == pytest.approx(
+                    getattr(value, "value", None), rel=1e-5
+                )
