@@ -32,6 +32,8 @@ from perfsage.predictor import load_predictor
 BATCH = 256
 OPERATORS = 100
 SOAK_PARTS = 10
+BATCH_CONNECTIONS = 4
+WORKERS_START_SECONDS = 3.0
 
 
 def variants(count: int) -> list[bytes]:
@@ -221,6 +223,14 @@ def over_http(predictor: Path, folder: Path, structures: list[bytes], one: bytes
         overload(cold, single, alone, seconds)
     finally:
         cold.stop()
+    both = Service(predictor, cache_bytes=0, workers=2)
+    try:
+        time.sleep(WORKERS_START_SECONDS)
+        found = both.load(batches, seconds=2 * seconds, connections=BATCH_CONNECTIONS, models=BATCH)
+        rate = f"{found['models_per_s']:8.0f} graphs/s {found['statuses']}"
+        show(f"the same from 2 workers, {BATCH_CONNECTIONS} connections", rate)
+    finally:
+        both.stop()
     warm = Service(predictor)
     try:
         found = warm.load(repeated, seconds=seconds, connections=4)
@@ -241,8 +251,12 @@ def overload(service: Service, single: Path, alone: dict[str, Any], seconds: flo
     """Ask for ten times as much as the service can do, and then for little again."""
     half = service.load(single, seconds=seconds, connections=4, rate=alone["requests_per_s"] / 2)
     show("half load", _times(half))
-    flood = service.load(single, seconds=seconds, connections=200, rate=10 * alone["requests_per_s"])
-    show("ten times as much", f"{_times(flood)}, sent {flood['sent_per_s']:.0f}/s")
+    flood = service.load(single, seconds=2 * seconds, connections=200, rate=10 * alone["requests_per_s"])
+    ratio = flood["p99_ms"] / half["p99_ms"]
+    show(
+        "ten times as much",
+        f"{_times(flood)}, sent {flood['sent_per_s']:.0f}/s: p99 {ratio:.1f} x half load's",
+    )
     after = service.load(single, seconds=seconds, connections=1)
     show("after it", _times(after))
 

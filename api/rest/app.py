@@ -16,6 +16,7 @@ from api.rest.describe import complete, refusals
 from api.rest.gate import Gate
 from api.rest.operations import Observed
 from api.rest.operations_reload import watch
+from api.rest.protocol import ADMISSION
 from api.rest.settings import Settings
 from api.rest.state import State, state_of
 from api.web import routes as page
@@ -67,10 +68,10 @@ def _describe(app: FastAPI) -> None:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     state: State = app.state.service
     tasks = [asyncio.create_task(work) for work in (state.load(), watch(state))]
-    yield
+    yield {ADMISSION: state.admission}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from api.problems import problem_of
 from api.rest.candidates import Candidate, Wanted
@@ -67,6 +67,10 @@ class Answer:
     failed: int
 
 
+Steps = Generator[None, None, Answer]
+"""Work that may wait between its steps, and returns an answer."""
+
+
 class Engine:
     """Predicts with one predictor; the caches live and die with it."""
 
@@ -103,12 +107,34 @@ class Engine:
 
     def answer(self, wanted: Wanted, choice: Choice) -> Answer:
         """Return the answer; an error about one of several models stands beside the others' predictions."""
+        steps = self.steps(wanted, choice)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("Answer", end.value)
+
+    def steps(self, wanted: Wanted, choice: Choice) -> Steps:
+        """Make what `answer` returns in steps, each a call of the network, so that others get their turn."""
         deadline = time.monotonic() + self._settings.max_request_seconds
         tasks = [self._recalled(model, choice) for model in wanted.models]
         cached = sum(task.tails is not None for task in tasks)
+        begun: dict[bytes, _Task] = {}
+        for number, group in enumerate(self._groups(tasks, begun, choice, deadline)):
+            if number:
+                yield
+            self._predict(group, choice)
+        self._share(tasks, begun)
+        if wanted.single and tasks[0].error is not None:
+            raise tasks[0].error
+        return self._assemble(wanted, tasks, choice, cached)
+
+    def _groups(
+        self, tasks: Sequence[_Task], begun: dict[bytes, _Task], choice: Choice, deadline: float
+    ) -> Iterator[list[_Task]]:
+        """Read models until some are enough for a call; `begun` gets the first of those that are the same."""
         group: list[_Task] = []
         operators = 0
-        begun: dict[bytes, _Task] = {}
         for task in tasks:
             self._prepare(task, choice, deadline)
             if task.graph is None:
@@ -118,15 +144,12 @@ class Engine:
                 task.graph = None
                 continue
             if group and operators + task.graph.operators > CALL_OPERATORS:
-                self._predict(group, choice)
+                yield group
                 group, operators = [], 0
             group.append(task)
             operators += task.graph.operators
-        self._predict(group, choice)
-        self._share(tasks, begun)
-        if wanted.single and tasks[0].error is not None:
-            raise tasks[0].error
-        return self._assemble(wanted, tasks, choice, cached)
+        if group:
+            yield group
 
     def _recalled(self, model: Candidate | PerfsageError, choice: Choice) -> _Task:
         if isinstance(model, PerfsageError):

@@ -1,4 +1,4 @@
-"""What every request passes: key, rate and queue on its way in; headers, metrics and log on its way out."""
+"""What every request passes: key and rate on its way in; headers, metrics and log on its way out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
+from api.rest.admission import release
 from api.rest.errors import Refusal, refusal_response, respond
 from api.rest.lru import Lru
-from api.rest.state import RETRY, State
+from api.rest.state import State
 
 if TYPE_CHECKING:
     from api.rest.keys import Key, KeyStore
@@ -62,6 +63,7 @@ class Gate:
             response = refusal_response(Request(scope), error) or _failure(scope, error)
             await response(scope, receive, passage.send)
         finally:
+            release(scope)
             self._note(scope, passage)
 
     async def _pass(self, scope: Scope, receive: Receive, passage: _Passage) -> None:
@@ -72,10 +74,6 @@ class Gate:
             client = passage.key.id if passage.key else (scope.get("client") or ("",))[0]
             passage.headers |= self._rates.take(client)
         scope.setdefault("state", {})["key"] = passage.key
-        if path == "/v1/predictions" and method == "POST" and state.is_full:
-            state.metrics.shed.inc()
-            passage.is_shed = True
-            raise Refusal(503, "The service is busy.", hint="Try again after a second.", headers=RETRY)
         await self._app(scope, receive, passage.send)
 
     async def _authenticate(self, scope: Scope, needed: str) -> Key:
@@ -112,8 +110,6 @@ class Gate:
 
     def _note(self, scope: Scope, passage: _Passage) -> None:
         """Count and log the request: never its query, its headers or its body, which may hold secrets."""
-        if passage.is_shed:  # counted as such; a line for each would cost more than refusing it
-            return
         seconds = time.perf_counter() - passage.began
         route = getattr(scope.get("route"), "path", "other")
         metrics = self._state.metrics
@@ -135,7 +131,6 @@ class _Passage:
         self.began = time.perf_counter()
         self.key: Key | None = None
         self.headers: dict[str, str] = {}
-        self.is_shed = False
         self.status = 0
         self.sent_bytes = 0
         self._send = send

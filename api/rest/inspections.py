@@ -47,7 +47,7 @@ INSPECTED = answer(
 async def inspect(request: Request) -> Response:
     """Show what follows from the model alone; a cost that is not known is null."""
     state = state_of(request)
-    with state.admitted():
+    with state.admission.predicting(request.scope):
         body = await read_body(request, state.settings, RAW_TYPES)
         value = await state.compute(lambda: _inspection(read_limited(body.data, state.settings)))
     return respond(value, packed=wants_msgpack(request.headers.get("accept", "")))
@@ -73,7 +73,7 @@ async def model_inspection(request: Request, sha256: Sha256) -> Response:
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if is_current(request, tag):
         return Response(None, 304, headers | {"Vary": "Accept"})
-    with state.admitted():
+    with state.admission.predicting(request.scope):
         value = await state.compute(lambda: _inspection(read_limited(found, state.settings)))
     return respond(value, packed=packed, headers=headers)
 

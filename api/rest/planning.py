@@ -112,7 +112,7 @@ async def create_exits(request: Request, wanted: Annotated[ExitQuery, Query()]) 
 
 async def _planned(request: Request, plan: Callable[[Predictor, Graph], dict[str, Any]]) -> Response:
     state = state_of(request)
-    with state.admitted():
+    with state.admission.predicting(request.scope):
         body = await read_body(request, state.settings, RAW_TYPES)
         predictor = state.predictor
         made = await state.compute(lambda: plan(predictor, read_limited(body.data, state.settings)))

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from api.rest.admission import SMALL_BYTES
 from api.rest.body import MULTIPART, OBJECT_TYPES, RAW_TYPES, Body, read_body
 from api.rest.candidates import Wanted, from_hash, parse
 from api.rest.describe import ANSWER, REQUEST_BODY, STRUCTURE_BODY, UPLOADED, refusals
-from api.rest.engine import Answer, Choice, Engine
+from api.rest.engine import Answer, Choice, Engine, Steps
 from api.rest.errors import Refusal
 from api.rest.etags import etag, is_current
 from api.rest.graphs import UnknownModelError, read_limited
@@ -20,8 +21,6 @@ from api.rest.wire import respond, wants_msgpack
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
 
-_INLINE_BYTES = 32 << 10
-"""A body up to this size is parsed on the event loop: handing it to a thread costs more."""
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="The sha256 of the .tflite file, in hex.")]
 
 
@@ -50,17 +49,17 @@ async def create_predictions(request: Request, choice: Annotated[Selection, Quer
     request is refused instead.
     """
     state = state_of(request)
-    with state.admitted():
-        body = await read_body(request, state.settings, (*RAW_TYPES, MULTIPART, *OBJECT_TYPES))
-        packed = wants_msgpack(request.headers.get("accept", ""))
-        answer = await _answer(state, body, choice, packed)
+    body = await read_body(request, state.settings, (*RAW_TYPES, MULTIPART, *OBJECT_TYPES))
+    answer = await _answer(request, state, body, choice)
     state.metrics.count(answer.models, answer.cached, answer.failed)
     return Response(answer.body, 200, {"Vary": "Accept"}, answer.media_type)
 
 
-async def _answer(state: State, body: Body, selection: Selection, packed: bool) -> Answer:
+async def _answer(request: Request, state: State, body: Body, selection: Selection) -> Answer:
     engine = await _engine(state, selection)
-    small = sum(len(data) for _, data in body.parts) + len(body.data) <= _INLINE_BYTES
+    packed = wants_msgpack(request.headers.get("accept", ""))
+    # A small body is parsed on the event loop: handing it to a thread costs more.
+    small = sum(len(data) for _, data in body.parts) + len(body.data) <= SMALL_BYTES
 
     def understood() -> tuple[Wanted, Choice]:
         wanted = parse(body, state.settings.max_models)
@@ -68,14 +67,15 @@ async def _answer(state: State, body: Body, selection: Selection, packed: bool) 
         operators = selection.operators and wanted.operators
         return wanted, engine.choice(devices, metrics, operators=operators, packed=packed)
 
-    def work() -> Answer:
-        return engine.answer(*understood())
+    def steps() -> Steps:
+        return (yield from engine.steps(*understood()))
 
     if small:
         wanted, choice = understood()
         if (known := engine.recall(wanted, choice)) is not None:
             return known
-    return await state.compute(work)
+    with state.admission.predicting(request.scope):
+        return await state.predict(engine.steps(wanted, choice) if small else steps())
 
 
 @router.put(
@@ -87,7 +87,7 @@ async def _answer(state: State, body: Body, selection: Selection, packed: bool) 
 async def upload(request: Request, sha256: Sha256) -> Response:
     """Keep a model, without its weights; uploading it again changes nothing."""
     state = state_of(request)
-    with state.admitted():
+    with state.admission.predicting(request.scope):
         body = await read_body(request, state.settings, RAW_TYPES)
 
         def work() -> tuple[bool, str]:
@@ -138,9 +138,9 @@ async def model_predictions(
     wanted = Wanted([from_hash(None, sha256)], [None], (), (), single=True)
     if is_current(request, tag) and engine.recall(wanted, choice) is not None:
         return Response(None, 304, headers)
-    with state.admitted():
+    with state.admission.predicting(request.scope):
         try:
-            answer = await state.compute(lambda: engine.answer(wanted, choice))
+            answer = await state.predict(engine.steps(wanted, choice))
         except UnknownModelError:
             raise _unknown(sha256) from None
     state.metrics.count(answer.models, answer.cached, answer.failed)

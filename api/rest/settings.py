@@ -44,9 +44,9 @@ class Settings(BaseSettings):
     """The folder of adapted predictors, which several workers share; unset, they end with the process."""
     max_adaptation_seconds: float = Field(default=600.0, gt=0)
     """An adaptation that takes longer fails."""
-    prediction_threads: int = Field(default=2, ge=1)
-    """Predictions that run at the same time."""
-    max_waiting: int = Field(default=6, ge=0)
+    prediction_threads: int = Field(default=1, ge=1)
+    """Predictions that run at once in a process. Raise `workers` instead: threads get in each other's way."""
+    max_waiting: int = Field(default=8, ge=0)
     """Requests that may wait for a prediction thread; further ones are refused with 503."""
     cache_bytes: int = Field(default=64 << 20, ge=0)
     """Memory for answers that may be asked for again."""

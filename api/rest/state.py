@@ -1,11 +1,10 @@
-"""What the service holds while it runs: its predictor, its database, and how many requests wait."""
+"""What the service holds while it runs: its predictor, its database, and its threads."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Generator
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
+from api.rest.admission import Admission
 from api.rest.errors import Refusal
 from api.rest.lru import Lru
 from api.rest.metrics import Metrics
@@ -32,22 +32,25 @@ PREDICTOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 ADAPTED_ENGINES = 4
 """Adapted predictors that stay in memory."""
 
-RETRY = {"Retry-After": "1"}
+NOT_READY_RETRY = {"Retry-After": "1"}
+COMPUTE_THREADS = 2
+"""Inspections and plans that run at the same time, beside predictions."""
 
 
 class State:
-    """The engine once its predictor is loaded, and the limits on concurrent work."""
+    """The engine once its predictor is loaded, and the limits on what runs at the same time."""
 
     def __init__(self, settings: Settings, predictor: Predictor | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.failure: str | None = None
-        self.waiting = 0
+        self.admission = Admission(settings, self.metrics)
         self._engine: Engine | None = None
         self._adapted: Lru[Engine] = Lru(ADAPTED_ENGINES, lambda _: 1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._temporary: TemporaryDirectory[str] | None = None
-        self._limiter = CapacityLimiter(settings.prediction_threads)
+        self._prediction_limiter = CapacityLimiter(settings.prediction_threads)
+        self._compute_limiter = CapacityLimiter(COMPUTE_THREADS)
         self._database_limiter = CapacityLimiter(2)
         if predictor is not None:
             self.use(predictor)
@@ -75,7 +78,9 @@ class State:
         """What answers; Refusal 503 while there is no predictor."""
         if self._engine is None:
             reason = self.failure or "The predictor is being loaded."
-            raise Refusal(503, reason, slug="not-ready", hint="GET /readyz says when.", headers=RETRY)
+            raise Refusal(
+                503, reason, slug="not-ready", hint="GET /readyz says when.", headers=NOT_READY_RETRY
+            )
         return self._engine
 
     @property
@@ -109,23 +114,6 @@ class State:
     def shelf(self) -> Shelf:
         """The uploaded models."""
         return Shelf(self.settings.upload_bytes, self.store_or_none)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a further request would wait too long."""
-        return self.waiting >= self.settings.prediction_threads + self.settings.max_waiting
-
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Count a request from its first byte on; Refusal 503 when too many are waiting already."""
-        if self.is_full:
-            self.metrics.shed.inc()
-            raise Refusal(503, "The service is busy.", hint="Try again after a second.", headers=RETRY)
-        self.waiting += 1
-        try:
-            yield
-        finally:
-            self.waiting -= 1
 
     def engine_named(self, name: str | None) -> Engine:
         """Return the engine of a predictor: the active one, or one that was adapted; UnknownNameError."""
@@ -166,9 +154,23 @@ class State:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def predict(self, steps: Generator[None, None, T]) -> T:
+        """Take `steps` in a prediction thread, and let other requests take theirs in between."""
+
+        def step() -> tuple[T] | None:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return (end.value,)
+            return None
+
+        while (made := await to_thread.run_sync(step, limiter=self._prediction_limiter)) is None:
+            pass
+        return made[0]
+
     async def compute(self, work: Callable[[], T]) -> T:
-        """Run `work` in a prediction thread."""
-        return await to_thread.run_sync(work, limiter=self._limiter)
+        """Run `work` in a thread beside those that predict."""
+        return await to_thread.run_sync(work, limiter=self._compute_limiter)
 
     async def in_database(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread that may wait for the database."""
@@ -176,7 +178,7 @@ class State:
 
     def metrics_text(self) -> bytes:
         """Return the metrics in Prometheus' text format, with the gauges as they are now."""
-        self.metrics.waiting.set(self.waiting)
+        self.metrics.waiting.set(self.admission.waiting)
         self.metrics.cache_bytes.set(self._engine.cache_bytes if self._engine else 0)
         return self.metrics.text()
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -166,29 +164,6 @@ def _check(client: httpx.Client, answer: httpx.Response, status: int, slug: str)
         assert answer.headers["Allow"]
     if status == 415:
         assert "application/vnd.tflite" in answer.headers["Accept-Post"]
-
-
-def test_a_busy_service_says_so_and_recovers(predictor: Path, models: dict[str, Path]) -> None:
-    body = models["int8"].read_bytes()
-    with serving(predictor, prediction_threads=1, max_waiting=0) as client:
-        address = (client.base_url.host, client.base_url.port or 80)
-        with socket.create_connection(address, timeout=30) as held:
-            head = "POST /v1/predictions HTTP/1.1\r\nHost: held\r\nContent-Length: 8\r\n"
-            held.sendall(f"{head}Content-Type: {RAW['Content-Type']}\r\n\r\nTFL3".encode())
-            _wait(lambda: "perfsage_waiting 1.0" in client.get("/metrics").text)
-            answer = client.post("/v1/predictions", content=body, headers=RAW)
-            _check(client, answer, 503, "busy")
-            assert answer.headers["Retry-After"] == "1"
-            held.sendall(b"TFL3")
-            assert held.recv(1 << 16).startswith(b"HTTP/1.1 422")
-        assert client.post("/v1/predictions", content=body, headers=RAW).status_code == 200
-
-
-def _wait(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_slow_body_is_given_up(predictor: Path) -> None:
