@@ -44,13 +44,16 @@ _known: dict[bytes, Float64] = {}
 def npu_costs(work: Work) -> Float64:
     """Return float64[n, 1 + len(FETCHED), len(GEOMETRIES)]: cycles, then bytes; 0 for views."""
     keys = work.keys()
-    missing = {key: row for row, key in enumerate(keys) if key not in _known}
-    if len(_known) + len(missing) > _REMEMBERED:
-        _known.clear()
-        missing = {key: row for row, key in enumerate(keys)}
+    # What is found is held here as well: another thread may make room in the meantime.
+    found = {key: costs for key in keys if (costs := _known.get(key)) is not None}
+    missing = {key: row for row, key in enumerate(keys) if key not in found}
     if missing:
-        _known.update(zip(missing, _estimate(work.take(np.array(list(missing.values())))), strict=True))
-    return np.asarray(np.stack([_known[key] for key in keys]) * work.batch[:, None, None])
+        made = dict(zip(missing, _estimate(work.take(np.array(list(missing.values())))), strict=True))
+        if len(_known) + len(made) > _REMEMBERED:
+            _known.clear()
+        _known.update(made)
+        found.update(made)
+    return np.asarray(np.stack([found[key] for key in keys]) * work.batch[:, None, None])
 
 
 def _estimate(work: Work) -> Float64:
@@ -127,7 +130,7 @@ def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks
     """Parts of blocks count as parts; a block takes as long as its products or its outputs."""
     height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
     depth = np.minimum(blocks.depth, work.out_c)
-    block = _inmicroblocks_u85(work, geometry, height, width, depth, blocks)
+    block = _in_microblocks(work, geometry, height, width, depth, blocks)
     products = _products(work, geometry, block)
     products *= np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(block.step, 1.0)), 1.0)
     products = np.floor(products / geometry.cores)
@@ -140,7 +143,7 @@ def _cycles_u55(work: Work, geometry: Geometry, element: Float64, blocks: Blocks
     return np.asarray(np.maximum(products, outputs) * count + np.minimum(products, outputs) + memory)
 
 
-def _inmicroblocks_u85(
+def _in_microblocks(
     work: Work, geometry: Geometry, height: Float64, width: Float64, depth: Float64, blocks: Blocks
 ) -> _Block:
     micro_h, micro_w, micro_c = geometry.microblocks[0]
