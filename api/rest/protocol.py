@@ -77,7 +77,9 @@ class PatientProtocol(HttpToolsProtocol):
         """Take the end of the body; a connection goes on behind a request that was refused."""
         if not self._is_shed:
             super().on_message_complete()
-        elif self.parser.should_keep_alive():
+            return
+        self._stop_header_timer()
+        if self.parser.should_keep_alive() and not self.transport.is_closing():
             self.on_response_complete()
         else:
             self.transport.close()
@@ -118,6 +120,11 @@ class PatientProtocol(HttpToolsProtocol):
             return False
         self.cycle = None  # type: ignore[assignment]
         self.transport.write(self._refusal(ticket))
+        if self.expect_100_continue:
+            # The body may come, or the next request: nobody can know.
+            self.transport.close()
+        else:
+            self._await_headers()  # the body is read and dropped, for as long as headers may take
         return True
 
     def _refusal(self, refusal: Refusal) -> bytes:
@@ -126,6 +133,8 @@ class PatientProtocol(HttpToolsProtocol):
         given = next((value for name, value in self.headers if name == b"x-request-id"), b"")
         own = {"Content-Type": MEDIA_TYPE, "X-Request-Id": request_id_of(given.decode("latin-1"))}
         headers = SECURITY_HEADERS | own | {"Content-Length": str(len(content))} | dict(refusal.headers or {})
+        if self.expect_100_continue:
+            headers["Connection"] = "close"
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return STATUS_LINE[refusal.status_code] + f"{lines}\r\n".encode() + content
 

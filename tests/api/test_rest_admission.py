@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -41,12 +41,12 @@ def large(small: bytes) -> bytes:
     return small.ljust(SMALL_BYTES + 1, b"\0")
 
 
-@contextmanager
+@contextlib.contextmanager
 def held(client: httpx.Client, length: int) -> Iterator[list[socket.socket]]:
     """Yield as many connections as may arrive, each with a request that waits for the rest of its body."""
     address = (client.base_url.host, client.base_url.port or 80)
     head = f"POST {POST} HTTP/1.1\r\nHost: held\r\nContent-Length: {length}\r\n"
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(MAX_ARRIVING + 1):
             connection = stack.enter_context(socket.create_connection(address, timeout=30))
@@ -119,6 +119,23 @@ def test_a_connection_goes_on_behind_a_refusal(client: httpx.Client, small: byte
             time.sleep(0.05)
         answers = b"".join(iter(lambda: other.recv(1 << 16), b""))
         assert answers.startswith(b"HTTP/1.1 503 ") and b"HTTP/1.1 200 OK" in answers
+
+
+def test_a_refused_body_is_not_waited_for(predictor: Path) -> None:
+    head = f"POST {POST} HTTP/1.1\r\nHost: x\r\nContent-Type: {RAW['Content-Type']}\r\nContent-Length: 9\r\n"
+    with serving(predictor, max_waiting=0, max_header_seconds=3) as client, held(client, 8):
+        address = (client.base_url.host, client.base_url.port or 80)
+        with (
+            socket.create_connection(address, timeout=30) as slow,
+            socket.create_connection(address, timeout=30) as expecting,
+        ):
+            slow.sendall(f"{head}\r\nTFL".encode())
+            expecting.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: expecting.recv(1 << 16), b""))
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"Connection: close" in answer
+            assert slow.recv(1 << 16).startswith(b"HTTP/1.1 503 ")
+            with contextlib.suppress(ConnectionResetError):
+                assert slow.recv(1) == b""
 
 
 def test_requests_that_are_not_predicted_give_their_place_back(client: httpx.Client, small: bytes) -> None:
