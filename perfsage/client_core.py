@@ -37,7 +37,8 @@ Result = TypeVar("Result")
 Task = Generator[list[Call], list[Reply], Result]
 Progress = Callable[[int, int], None]
 
-BATCH_MODELS = 256
+BATCH_MODELS, FEWEST_MODELS = 256, 16
+"""Models in a request: as many as share them out among all connections, since behind each may be a worker."""
 BATCH_BYTES = 16 << 20
 RETRIED = (408, 429, 502, 503, 504)
 LONGEST_WAIT_S = 30.0
@@ -114,12 +115,13 @@ class Core:
         selection = (tuple(named), tuple(wanted), operators)
         answers: dict[int, Answer] = {}
         batches: list[list[_Prepared]] = [[]]
+        share = min(max(-(-len(models) // self._connections), FEWEST_MODELS), BATCH_MODELS)
         for place, model in enumerate(models):
             prepared = self._prepare(place, model, selection)
             if isinstance(prepared, Answer):
                 answers[place] = prepared
                 continue
-            if _is_full(batches[-1], prepared):
+            if _is_full(batches[-1], prepared, share):
                 if len(batches) == self._connections:
                     yield from self._ask(batches, choice, answers)
                     _report(progress, len(answers), len(models))
@@ -257,8 +259,8 @@ def wait_seconds(attempt: int, reply: Reply | None) -> float:
     return float(min(0.1 * 2**attempt, LONGEST_WAIT_S) * random.uniform(0.5, 1.0))
 
 
-def _is_full(batch: list[_Prepared], further: _Prepared) -> bool:
-    many = len(batch) >= BATCH_MODELS
+def _is_full(batch: list[_Prepared], further: _Prepared, most_models: int) -> bool:
+    many = len(batch) >= most_models
     return bool(batch) and (many or sum(model.bytes for model in batch) + further.bytes > BATCH_BYTES)
 
 
