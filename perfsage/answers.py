@@ -24,10 +24,14 @@ ALL_FLOAT = 0.999
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model to predict: who it is, and its features."""
+    """A model to predict: who it is, and its features.
+
+    `stale_signatures` counts the tensors whose shape signature states other sizes than their shape.
+    """
 
     summary: ModelSummary
     features: GraphFeatures
+    stale_signatures: int = 0
 
 
 def answer(
@@ -60,6 +64,7 @@ def answer(
                 or _interval(cell, subject.features, log_values[row], widths[row], calibration.level)
                 for cell in cells
             }
+            stale = _stale_warning(entry, subject)
             yield Prediction(
                 model=subject.summary,
                 device=entry.device.name,
@@ -67,8 +72,13 @@ def answer(
                 operators=_operators(
                     places, raw.operator_latency[begin:end, row], values.get(Metric.LATENCY_MS)
                 ),
-                in_distribution=not doubts[place] and not entry.inferred,
-                warnings=(*_device_warning(entry), *doubts[place], *_float_warning(entry, subject.features)),
+                in_distribution=not (doubts[place] or stale or entry.inferred),
+                warnings=(
+                    *_device_warning(entry),
+                    *doubts[place],
+                    *stale,
+                    *_float_warning(entry, subject.features),
+                ),
             )
 
 
@@ -149,6 +159,17 @@ def _device_warning(entry: DeviceEntry) -> tuple[str, ...]:
     if not entry.inferred:
         return ()
     return (f"{entry.device.name} was never measured: predicted from its parameters and its relatives",)
+
+
+def _stale_warning(entry: DeviceEntry, subject: Subject) -> tuple[str, ...]:
+    """Vela 5 takes a tensor's signature for its shape; this reader, LiteRT and TFLM take the shape."""
+    if not subject.stale_signatures or entry.device.tool != "vela":
+        return ()
+    count = subject.stale_signatures
+    return (
+        f"the shape signatures of {count} tensors contradict their shapes: Vela goes by the former, and its "
+        "figures may be several times these; convert the model again",
+    )
 
 
 def _float_warning(entry: DeviceEntry, features: GraphFeatures) -> tuple[str, ...]:

@@ -240,7 +240,8 @@ def _subject(named: NamedGraph, features: GraphFeatures | PerfsageError) -> Subj
         return _placed(error, named.path)
     graph_id = named.graph.graph_id
     summary = ModelSummary(named.path, named.model_id, graph_id, features.operators, macs)
-    return Subject(summary=summary, features=features)
+    stale = sum(int(part.columns.tensor_has_stale_signature.sum()) for part in named.graph.subgraphs)
+    return Subject(summary=summary, features=features, stale_signatures=stale)
 
 
 def _named(model: ModelSource) -> NamedGraph:

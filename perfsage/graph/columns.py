@@ -70,6 +70,18 @@ class Columns:
         return read_ragged(self.buffer, self.tensor_position, [fields], "a tensor's shape signature")[0]
 
     @cached_property
+    def tensor_has_stale_signature(self) -> Array:
+        """Whether a tensor's signature and its shape state different sizes, so that tools see either."""
+        signature, shape = self.tensor_signature, self.tensor_shape
+        stale = np.zeros(len(self.tensor_type), bool)
+        rows = np.flatnonzero((signature.lengths > 0) & (signature.lengths == shape.lengths))
+        if len(rows):
+            stated = signature.take(rows)
+            differs = (stated.values >= 0) & (stated.values != shape.take(rows).values)
+            stale[rows[stated.row_indices[differs]]] = True
+        return stale
+
+    @cached_property
     def tensor_is_dynamic(self) -> Array:
         """Whether any size of a tensor is only known at run time."""
         negative = np.flatnonzero(self.tensor_signature.values < 0)

@@ -17,6 +17,7 @@ def fingerprint(graph: Graph) -> bytes:
     digest = hashlib.blake2b(digest_size=24)
     digest.update(f"{graph.graph_id} {graph.file_bytes}".encode())
     for subgraph in graph.subgraphs:
-        for column in subgraph.columns.tensor_statistics:
+        columns = subgraph.columns
+        for column in (*columns.tensor_statistics, columns.tensor_has_stale_signature):
             digest.update(np.ascontiguousarray(column).tobytes())
     return digest.digest()

@@ -14,8 +14,10 @@ from perfsage.answers import Subject
 from perfsage.errors import InvalidModelError, PredictorError, UnknownNameError
 from perfsage.features import extract_features
 from perfsage.graph import read_graph
+from perfsage.graph.fingerprint import fingerprint
 from perfsage.prediction import ModelSummary
 from perfsage.training import TrainingReport
+from tests.graph.costs_models import Op, Part, T, model_bytes
 from tests.predictor.conftest import DEVICE_NAMES, build
 
 
@@ -54,6 +56,23 @@ def test_shares_are_a_sequence(predictor: Predictor) -> None:
     made = tuple(shares)
     assert shares == made and made == shares and shares != ()
     assert (shares[0], shares[-1], shares[1:3]) == (made[0], made[-1], made[1:3])
+
+
+def test_stale_shape_signatures_are_said(predictor: Predictor) -> None:
+    def model(signature: list[int] | None) -> bytes:
+        tensors = [T([1, 8, 8, 4], signature=signature), T([4, 1, 1, 4], data=True), T([1, 8, 8, 4])]
+        operator = Op("CONV_2D", [0, 1], [2], {"table": "Conv2DOptions", "strideH": 1, "strideW": 1})
+        return model_bytes([Part(tensors, [operator], [0], [2])])
+
+    plain, stale, open_ = (read_graph(model(s)) for s in (None, [1, 64, 64, 4], [-1, 8, 8, 4]))
+    assert fingerprint(stale) != fingerprint(plain)
+    assert stale.subgraphs[0].columns.tensor_has_stale_signature.tolist() == [True, False, False]
+    report = predictor.predict([plain, stale, open_], ["ethos-u55-128", "tflm"])
+    said = [any("shape signatures of 1 tensors" in w for w in p.warnings) for p in report.predictions]
+    assert said == [False, False, True, False, False, False]
+    assert not report.predictions[2].in_distribution
+    values = [p.metrics[Metric.LATENCY_MS] for p in report.predictions[::2]]
+    assert values[0] == values[1]
 
 
 def test_what_is_exact_has_no_width(predictor: Predictor) -> None:
