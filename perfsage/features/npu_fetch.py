@@ -18,6 +18,7 @@ from perfsage.features.npu_work import (
     ELEMENTWISE,
     POOLING,
     SUBKERNEL,
+    TRANSPOSED,
     Float64,
     Work,
     ceil_div,
@@ -67,15 +68,21 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
 
 def _read_waste(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
     """Return how many bytes are moved for each that is read."""
-    burst = np.where(work.source == EDGE, geometry.edge_burst, geometry.burst)
+    burst = _burst(work, work.source, geometry)
     whole = work.in_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
     run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
     return burst / np.minimum(burst, np.maximum(run, 1.0))
 
 
+def _burst(work: Work, formats: NDArray[np.int64], geometry: Geometry) -> Float64:
+    """Return how many bytes are moved at once; transposes take what enters or leaves the graph as a whole."""
+    at_edge = np.where(work.kind == TRANSPOSED, 1.0, geometry.edge_burst)
+    return np.where(formats == EDGE, at_edge, geometry.burst)
+
+
 def _write_waste(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
-    burst = np.where(work.target == EDGE, geometry.edge_burst, geometry.burst)
+    burst = _burst(work, work.target, geometry)
     whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
     most = min(MOST_WRITTEN, BRICK * geometry.cores)
     run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth, most))

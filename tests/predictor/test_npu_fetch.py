@@ -80,3 +80,12 @@ def test_the_graphs_ends_are_moved_outside() -> None:
     features = extract_features(read_graph(builder.finish()))
     assert (features.cost("edge_u85_1024")[:2] > 0).all()
     assert features.cost("near_u85_1024")[0] > 0
+
+
+def test_a_transpose_takes_what_enters_as_a_whole() -> None:
+    builder = Builder(dtype="int8", seed=3)
+    x = builder.transpose(builder.input((1, 3, 32, 24)), (0, 2, 3, 1))
+    builder.output(builder.conv(x, 8, kernel=(3, 3)))
+    features = extract_features(read_graph(builder.finish()))
+    for device in ("u55_128", "u65_512"):
+        assert features.cost(f"edge_{device}")[0] == 3 * 32 * 24
