@@ -36,12 +36,15 @@ def fetched_bytes(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
     read = _reads(work, blocks) * _read_waste(work, geometry, blocks)
     written = work.out_h * work.out_w * stored(work.out_c, work.target) * _write_waste(work, geometry, blocks)
     enters, leaves = work.source == EDGE, work.target == EDGE
+    # A transpose takes what enters or leaves the graph as a whole.
+    whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     scales = np.where(work.is_matrix | (work.kind == DEPTHWISE), SCALE_BYTES * work.out_c, 0.0)
     return np.stack(
         [
             np.where(enters, 0.0, read) + np.where(leaves, 0.0, written),
-            np.where(enters, read, 0.0) + np.where(leaves, written, 0.0),
+            np.where(enters, np.minimum(read, whole), 0.0)
+            + np.where(leaves, np.minimum(written, whole), 0.0),
             round_up(scales, BRICK) * over_image,
         ],
         axis=1,
@@ -68,21 +71,15 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
 
 def _read_waste(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
     """Return how many bytes are moved for each that is read."""
-    burst = _burst(work, work.source, geometry)
+    burst = np.where(work.source == EDGE, geometry.edge_burst, geometry.burst)
     whole = work.in_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
     run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
     return burst / np.minimum(burst, np.maximum(run, 1.0))
 
 
-def _burst(work: Work, formats: NDArray[np.int64], geometry: Geometry) -> Float64:
-    """Return how many bytes are moved at once; transposes take what enters or leaves the graph as a whole."""
-    at_edge = np.where(work.kind == TRANSPOSED, 1.0, geometry.edge_burst)
-    return np.where(formats == EDGE, at_edge, geometry.burst)
-
-
 def _write_waste(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
-    burst = _burst(work, work.target, geometry)
+    burst = np.where(work.target == EDGE, geometry.edge_burst, geometry.burst)
     whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
     most = min(MOST_WRITTEN, BRICK * geometry.cores)
     run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth, most))
