@@ -18,8 +18,27 @@ ADMISSION = "admission"
 """Where the state of the application's life has what decides who may come in."""
 PATH = b"/v1/predictions"
 MAX_HEADER_BYTES = 64 << 10
-YIELD_SECONDS, MAX_YIELD_SECONDS = 0.001, 0.005
-"""How long a worker leaves further connections to the others, for each that it has, and at most."""
+
+
+class Yielding:
+    """How long a worker leaves further connections to the others, which have fewer and are then faster.
+
+    All of its requests wait for that long, so no flood of connections may make it wait for long.
+    """
+
+    EACH_SECONDS, MOST_SECONDS, MOST_SHARE = 0.001, 0.005, 0.02
+
+    def __init__(self) -> None:
+        self._since = self._spent = 0.0
+
+    def seconds(self, connections: int, now: float) -> float:
+        """Return how long to wait after accepting one, as the worker now has so many."""
+        if now - self._since >= 1.0:
+            self._since, self._spent = now, 0.0
+        wanted = min(connections * self.EACH_SECONDS, self.MOST_SECONDS)
+        granted = max(min(wanted, self.MOST_SHARE - self._spent), 0.0)
+        self._spent += granted
+        return granted
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -30,7 +49,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     header_seconds = 10.0
     send_seconds = 60.0
-    yield_seconds = 0.0
+    yielding: Yielding | None = None
     _header_timer: asyncio.TimerHandle | None = None
     _send_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
@@ -40,8 +59,8 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request's headers."""
         super().connection_made(transport)
-        # Those that wait to be accepted go to the process that has fewer: this one lets it be faster.
-        time.sleep(min(len(self.connections) * self.yield_seconds, MAX_YIELD_SECONDS))
+        if self.yielding is not None:
+            time.sleep(self.yielding.seconds(len(self.connections), self.loop.time()))
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -166,7 +185,8 @@ class PatientProtocol(HttpToolsProtocol):
             self._send_timer = None
 
 
-def protocol_for(header_seconds: float, send_seconds: float, yield_seconds: float) -> type[PatientProtocol]:
-    """Return the protocol with these limits, for uvicorn's option `http`."""
+def protocol_for(header_seconds: float, send_seconds: float, *, has_others: bool) -> type[PatientProtocol]:
+    """Return the protocol with these limits, for uvicorn's option `http`; `has_others`: among workers."""
     limits = {"header_seconds": header_seconds, "send_seconds": send_seconds}
-    return type("PatientProtocol", (PatientProtocol,), limits | {"yield_seconds": yield_seconds})
+    yielding = Yielding() if has_others else None
+    return type("PatientProtocol", (PatientProtocol,), limits | {"yielding": yielding})

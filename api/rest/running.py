@@ -12,7 +12,7 @@ import uvicorn
 
 from api.rest.app import create_app
 from api.rest.operations_logs import logging_config
-from api.rest.protocol import YIELD_SECONDS, PatientProtocol, protocol_for
+from api.rest.protocol import PatientProtocol, protocol_for
 from api.rest.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def server_options(settings: Settings) -> dict[str, Any]:
     """Return uvicorn's options for these settings."""
-    yielding = YIELD_SECONDS if settings.workers > 1 else 0.0
+    has_others = settings.workers > 1
     return {
         "host": settings.host,
         "port": settings.port,
-        "http": partial(_connection, settings.max_header_seconds, settings.max_send_seconds, yielding),
+        "http": partial(_connection, settings.max_header_seconds, settings.max_send_seconds, has_others),
         "ws": "none",
         "timeout_graceful_shutdown": settings.shutdown_seconds,
         "server_header": False,
@@ -88,9 +88,9 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _connection(header: float, send: float, yielding: float, **options: Any) -> PatientProtocol:
+def _connection(header: float, send: float, has_others: bool, **options: Any) -> PatientProtocol:
     """Return a connection's protocol; a class made at run time could not be sent to a worker."""
-    return _protocol(header, send, yielding)(**options)
+    return _protocol(header, send, has_others=has_others)(**options)
 
 
 _protocol = cache(protocol_for)

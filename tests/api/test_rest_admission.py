@@ -16,6 +16,7 @@ import pytest
 from api.rest.admission import MAX_ARRIVING, SMALL_BYTES, Admission, Lane, Ticket
 from api.rest.errors import Refusal
 from api.rest.metrics import Metrics
+from api.rest.protocol import Yielding
 from api.rest.settings import Settings
 from perfsage.graph import strip_weights
 from tests.api.service import serving
@@ -210,3 +211,11 @@ def test_the_queue_is_short_while_requests_are_refused(monkeypatch: pytest.Monke
     now += 0.2
     assert lane.limit == 9
     assert Lane(threads=2, max_waiting=1).limit == 3
+
+
+def test_accepting_connections_takes_little_time_from_requests() -> None:
+    yielding = Yielding()
+    assert [yielding.seconds(count, 5.0) for count in (1, 2, 9)] == pytest.approx([0.001, 0.002, 0.005])
+    flood = sum(yielding.seconds(100, 5.5) for _ in range(1000))
+    assert flood == pytest.approx(0.012)
+    assert yielding.seconds(1, 6.0) == 0.001
