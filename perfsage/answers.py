@@ -156,6 +156,8 @@ def _untrained(entry: DeviceEntry, metric: Metric) -> str | None:
 
 
 def _device_warning(entry: DeviceEntry) -> tuple[str, ...]:
+    if entry.device.kind == "cpu" and entry.device.description:
+        return (f"{entry.device.name} is {entry.device.description}: another CPU has other figures",)
     if not entry.inferred:
         return ()
     return (f"{entry.device.name} was never measured: predicted from its parameters and its relatives",)

@@ -25,7 +25,7 @@ _BATCH_MODELS = 60
 _BATCH_BYTES = 512 << 20
 # glibc counts blocks in a thread's cache as used: what another model freed would lower this one's heap.
 _COUNTABLE_HEAP = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
-_NO_ENERGY = "this machine has no energy counter that can be read (/sys/class/powercap)"
+_NO_ENERGY = "the host has no energy counter that can be read (/sys/class/powercap)"
 
 
 def describe_host(name: str = "host-cpu") -> Device:

@@ -22,7 +22,7 @@ from profilers.profiler import Model, Outcome, Plan
 from profilers.workers import WorkerPool
 
 _NO_TIME = (
-    "TFLM's reference kernels run on this machine's CPU; their time and energy say nothing about a "
+    "TFLM's reference kernels run on the host's CPU; their time and energy say nothing about a "
     "microcontroller"
 )
 # Untouched pages cost nothing, and TFLM crashes in some arenas that are too small for its tail.
