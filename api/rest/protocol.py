@@ -124,7 +124,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._refuse(400, f"{msg.rstrip('.')}.")
 
     def _shed(self) -> bool:
-        """Answer a prediction with 503 where there is no place for it, a tenth of the work of the whole way.
+        """Answer a prediction with 503 where there is no place for it, before the rest of the service runs.
 
         When much is refused, what each refusal costs is what the others wait for.
         """
