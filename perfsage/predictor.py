@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from perfsage.answers import Subject, answer
 from perfsage.device import Device
@@ -28,6 +29,7 @@ from perfsage.models.manifest import (
 from perfsage.models.session import NetworkSession
 from perfsage.prediction import ModelSummary, Prediction, PredictorInfo, Report
 
+Item = TypeVar("Item")
 ModelSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Graph
 """A path to a .tflite file, its bytes, or a graph that was read already."""
 
@@ -133,7 +135,8 @@ class Predictor:
         wanted = tuple(Metric) if metrics is None else tuple(parse_metric(name) for name in metrics)
         arena = self._needs_arena(chosen, wanted)
         predictions: list[Prediction] = []
-        for group in _groups(_named(model) for model in _as_list(models)):
+        named = (_named(model) for model in _as_list(models))
+        for group in grouped(named, lambda graph: graph.operators):
             subjects = [_or_raise(subject) for subject in graph_subjects(group, arena=arena)]
             predictions += self._predict_group(subjects, chosen, wanted, operators)
         return Report(predictor=self.info, predictions=tuple(predictions))
@@ -272,15 +275,16 @@ def _macs(graph: Graph, features: GraphFeatures) -> int:
     return int(total) if len(graph.subgraphs) == 1 and total < 2**53 else graph_macs(graph)[0]
 
 
-def _groups(graphs: Iterable[NamedGraph]) -> Iterator[list[NamedGraph]]:
-    """Group models so that what works on them together never grows without bound."""
-    group: list[NamedGraph] = []
-    operators = 0
-    for named in graphs:
-        if group and operators + named.operators > CALL_OPERATORS:
+def grouped(items: Iterable[Item], operators: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Group models so that what works on them together never grows without bound: CALL_OPERATORS."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        count = operators(item)
+        if group and total + count > CALL_OPERATORS:
             yield group
-            group, operators = [], 0
-        group.append(named)
-        operators += named.operators
+            group, total = [], 0
+        group.append(item)
+        total += count
     if group:
         yield group

@@ -19,7 +19,7 @@ from perfsage.errors import PerfsageError, UnknownNameError
 from perfsage.graph.fingerprint import fingerprint
 from perfsage.metrics import Metric, parse_metric
 from perfsage.prediction import SCHEMA_VERSION, Report
-from perfsage.predictor import CALL_OPERATORS, NamedGraph, graph_subjects
+from perfsage.predictor import NamedGraph, graph_subjects, grouped
 
 if TYPE_CHECKING:
     from perfsage.predictor import Predictor
@@ -51,7 +51,6 @@ class _Task:
 
     candidate: Candidate | None
     identity: Identity | None = None
-    graph: NamedGraph | None = None
     tails: tuple[bytes, ...] | None = None
     error: PerfsageError | None = None
 
@@ -120,7 +119,8 @@ class Engine:
         tasks = [self._recalled(model, choice) for model in wanted.models]
         cached = sum(task.tails is not None for task in tasks)
         begun: dict[bytes, _Task] = {}
-        for number, group in enumerate(self._groups(tasks, begun, choice, deadline)):
+        fresh = self._fresh(tasks, begun, choice, deadline)
+        for number, group in enumerate(grouped(fresh, lambda pair: pair[1].operators)):
             if number:
                 yield
             self._predict(group, choice)
@@ -129,27 +129,17 @@ class Engine:
             raise tasks[0].error
         return self._assemble(wanted, tasks, choice, cached)
 
-    def _groups(
+    def _fresh(
         self, tasks: Sequence[_Task], begun: dict[bytes, _Task], choice: Choice, deadline: float
-    ) -> Iterator[list[_Task]]:
-        """Read models until some are enough for a call; `begun` gets the first of those that are the same."""
-        group: list[_Task] = []
-        operators = 0
+    ) -> Iterator[tuple[_Task, NamedGraph]]:
+        """Read what has to be predicted; `begun` gets the first of those that are the same."""
         for task in tasks:
-            self._prepare(task, choice, deadline)
-            if task.graph is None:
+            graph = self._read(task, choice, deadline)
+            if graph is None:
                 continue
             assert task.identity is not None
-            if begun.setdefault(task.identity.fingerprint, task) is not task:
-                task.graph = None
-                continue
-            if group and operators + task.graph.operators > CALL_OPERATORS:
-                yield group
-                group, operators = [], 0
-            group.append(task)
-            operators += task.graph.operators
-        if group:
-            yield group
+            if begun.setdefault(task.identity.fingerprint, task) is task:
+                yield task, graph
 
     def _recalled(self, model: Candidate | PerfsageError, choice: Choice) -> _Task:
         if isinstance(model, PerfsageError):
@@ -158,10 +148,10 @@ class Engine:
         known = None if identity is None else self._answers.get((identity.fingerprint, choice))
         return _Task(model, identity, tails=known)
 
-    def _prepare(self, task: _Task, choice: Choice, deadline: float) -> None:
-        """Read the model, unless its answer or its error is there already."""
+    def _read(self, task: _Task, choice: Choice, deadline: float) -> NamedGraph | None:
+        """Return the model, unless its answer or its error is there already or is found meanwhile."""
         if task.tails is not None or task.candidate is None:
-            return
+            return None
         try:
             if time.monotonic() > deadline:
                 raise _late(self._settings.max_request_seconds)
@@ -169,21 +159,20 @@ class Engine:
             task.identity = Identity(fingerprint(graph), graph.model_id)
             self._identities.put(task.candidate.key, task.identity)
             task.tails = self._answers.get((task.identity.fingerprint, choice))
-            if task.tails is None:
-                task.graph = NamedGraph(graph)
         except PerfsageError as error:
             task.error = error
+            return None
+        return NamedGraph(graph) if task.tails is None else None
 
     def _needs_arena(self, choice: Choice) -> bool:
         return self.predictor.needs_arena(choice.devices, choice.metrics or tuple(Metric))
 
-    def _predict(self, group: Sequence[_Task], choice: Choice) -> None:
+    def _predict(self, group: Sequence[tuple[_Task, NamedGraph]], choice: Choice) -> None:
         """Predict a group together; what is wrong with one of them stays with that one."""
-        graphs = [task.graph for task in group if task.graph is not None]
+        made = graph_subjects([graph for _, graph in group], arena=self._needs_arena(choice))
         known: list[_Task] = []
         subjects: list[Subject] = []
-        for task, found in zip(group, graph_subjects(graphs, arena=self._needs_arena(choice)), strict=True):
-            task.graph = None
+        for (task, _), found in zip(group, made, strict=True):
             if isinstance(found, PerfsageError):
                 task.error = found
             else:
