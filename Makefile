@@ -48,6 +48,7 @@ bench: $(VENV)/.installed  ## Run every benchmark and print its ratios
 
 labels: $(VENV)/.installed  ## Label 134,912 networks on TFLM and one of six NPUs each (hours), export and check them
 	$(BIN)/perfsage collect $(SPACES:%=--space %) --count 33728 -d tflm $(NPUS:%=--rotate %) --per-operator --db $(LABELS).db
+	$(BIN)/perfsage collect --space operators --count 4500 -d tflm $(NPUS:%=-d %) --per-operator --db $(LABELS).db
 	$(BIN)/perfsage dataset export --db $(LABELS).db --output $(LABELS) --kind labels --title EdgeDLPerf
 	$(BIN)/perfsage dataset check --db $(LABELS).db --vendor 200
 

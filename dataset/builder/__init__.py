@@ -14,13 +14,14 @@ from dataset.builder.convolution import ConvolutionMixin
 from dataset.builder.core import Activation, Dtype, Padding
 from dataset.builder.elementwise import ElementwiseMixin
 from dataset.builder.recurrent import RecurrentMixin
+from dataset.builder.reducing import ReducingMixin
 from dataset.builder.serialize import Tensor
 from dataset.builder.shaping import ShapingMixin
 
 __all__ = ["Activation", "Builder", "Dtype", "Padding", "Tensor"]
 
 
-class Builder(ConvolutionMixin, ElementwiseMixin, ShapingMixin, RecurrentMixin):
+class Builder(ConvolutionMixin, ElementwiseMixin, ShapingMixin, ReducingMixin, RecurrentMixin):
     """Builds one network, operator by operator, from its inputs to its outputs.
 
     Every method that adds an operator takes the tensors that it reads and returns the one that it writes.

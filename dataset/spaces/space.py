@@ -18,6 +18,7 @@ _MODULES = {
     "fbnet": "dataset.spaces.fbnet",
     "kws": "dataset.spaces.kws",
     "nasbench201": "dataset.spaces.nasbench201",
+    "operators": "dataset.spaces.operators",
     "super_resolution": "dataset.spaces.super_resolution",
 }
 

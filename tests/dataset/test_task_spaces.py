@@ -8,7 +8,7 @@ import pytest
 from dataset.spaces import get_space, space_names
 from perfsage.errors import UnknownNameError
 
-TASKS = ("classification", "detection", "kws", "super_resolution")
+TASKS = ("classification", "detection", "kws", "operators", "super_resolution")
 
 
 @pytest.mark.parametrize("space", TASKS)
@@ -38,6 +38,7 @@ DIGESTS = {
     "classification": "0a728677a77a1558",
     "detection": "d607bee96e9465da",
     "kws": "6790fdb230382ceb",
+    "operators": "cb3c5f30e043c6bb",
     "super_resolution": "cd81111564072be2",
 }
 
