@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features import GRAPH_COLUMNS, GraphFeatures
+from perfsage.features.npu_geometry import geometry_of
 from perfsage.metrics import Metric
 from perfsage.models.calibration import Calibration
 from perfsage.models.manifest import DeviceEntry, Manifest
@@ -20,6 +21,7 @@ from perfsage.prediction import Interval, ModelSummary, OperatorCost, OperatorCo
 
 METRIC_ROWS = {metric: row for row, metric in enumerate(Metric)}
 ALL_FLOAT = 0.999
+IDLE = "every operator is left to the CPU, and the figures are of the NPU alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,19 @@ def answer(
     """
     half_widths = calibration.half_widths(raw)
     doubts = calibration.doubts([subject.features for subject in subjects], raw)
-    rows = [(row, manifest.devices[row], _cells(manifest.devices[row], metrics)) for row in device_rows]
+    entries = ((row, manifest.devices[row]) for row in device_rows)
+    rows = [(row, e, geometry_of(e.device.descriptors), _cells(e, metrics)) for row, e in entries]
     for place, subject in enumerate(subjects):
         begin, end = int(offsets[place]), int(offsets[place + 1])
         places = _places(subject.features) if operators else None
         # Lists of Python's own floats: single numbers out of arrays take longer than all the rest.
         log_values, widths = raw.log_values[place].tolist(), half_widths[place].tolist()
         all_float = subject.features.total("float_share") >= ALL_FLOAT
-        for row, entry, cells in rows:
+        idle = subject.features.idle_accelerators
+        for row, entry, geometry, cells in rows:
             reason = entry.float_reason if all_float else None
+            if geometry is not None and idle[geometry]:
+                reason = reason or IDLE
             values = {
                 cell.metric: cell.missing(reason)
                 or _interval(cell, subject.features, log_values[row], widths[row], calibration.level)
@@ -94,10 +100,10 @@ class _Cell(NamedTuple):
     untrained: Unavailable | None
     exact: int | None
 
-    def missing(self, float_reason: str | None) -> Unavailable | None:
-        """Return why there is no value; `float_reason` is given for networks that are all float."""
-        if self.not_given is None and float_reason is not None:
-            return Unavailable(float_reason)
+    def missing(self, reason: str | None) -> Unavailable | None:
+        """Return why there is no value; `reason` is given for networks that a device cannot run at all."""
+        if self.not_given is None and reason is not None:
+            return Unavailable(reason)
         return self.not_given or self.untrained
 
 
@@ -140,6 +146,9 @@ def unavailable_reason(entry: DeviceEntry, metric: Metric, features: GraphFeatur
         return not_given
     if entry.float_reason is not None and features.total("float_share") >= ALL_FLOAT:
         return entry.float_reason
+    geometry = geometry_of(entry.device.descriptors)
+    if geometry is not None and features.idle_accelerators[geometry]:
+        return IDLE
     return _untrained(entry, metric)
 
 

@@ -14,10 +14,10 @@ from perfsage.features.npu_fetch import FETCHED
 from perfsage.features.npu_geometry import GEOMETRY_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "4"
+FEATURE_SCHEMA = "5"
 """Changes whenever a column is added, removed or computed differently."""
 
-CYCLE_COLUMNS, NEAR_COLUMNS, EDGE_COLUMNS, SCALE_COLUMNS = (
+CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, SCALE_COLUMNS, CODED_COLUMNS = (
     tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED)
 )
 
@@ -33,20 +33,20 @@ PHYSICAL_COLUMNS = (
     "coded_bytes",
     "channels",
     "block_live_bytes",
-    "streamed_bytes",
     *CYCLE_COLUMNS,
     *NEAR_COLUMNS,
-    *EDGE_COLUMNS,
+    *FAR_COLUMNS,
     *SCALE_COLUMNS,
+    *CODED_COLUMNS,
 )
 """Additive costs of each operator, unscaled; the first five are exact.
 
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
-`block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights at their
-entropy, `channels` those that need a scale and a bias, and `block_live_bytes` rounds channels up to 16 and
-lets operators work in place where they can. `streamed_bytes` are coded weights as often as they are read,
-`cycles_*` what Arm's estimate gives for each Ethos-U accelerator before memory (`npu_costs`), and `near_*`,
-`edge_*` and `scale_*` the bytes that it moves (`npu_fetch`).
+`block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
+compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` rounds
+channels up to 16 and lets operators work in place where they can. `cycles_*` are what Arm's estimate gives
+for each Ethos-U accelerator before memory (`npu_costs`), `near_*`, `far_*`, `scale_*` and `coded_*` the bytes
+that it moves (`npu_fetch`); all are 0 for what it leaves to the CPU.
 """
 
 GRAPH_COLUMNS = (
@@ -87,6 +87,13 @@ class GraphFeatures:
     def operators(self) -> int:
         """The number of operators over all subgraphs."""
         return len(self.type_index)
+
+    @property
+    def idle_accelerators(self) -> NDArray[np.bool_]:
+        """Which of GEOMETRIES have nothing to do, since all operators are left to the CPU."""
+        begin = PHYSICAL_COLUMNS.index(CYCLE_COLUMNS[0])
+        busy = self.physical[:, begin : begin + len(CYCLE_COLUMNS)].any(axis=0)
+        return np.asarray(~busy)
 
     def total(self, column: str) -> float:
         """Return one of GRAPH_COLUMNS."""

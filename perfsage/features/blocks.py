@@ -28,8 +28,6 @@ IN_PLACE = tuple(_IN_PLACE.split())
 """These may write their result over an input that nobody needs any more."""
 VIEWS = ("CONCATENATION", "PACK", "SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE")
 """These need no second copy: their parts are written or read in place."""
-UNKNOWN_ENTROPY = 0.85
-"""Bytes per element that weights are taken to need where their values are not known."""
 BRICK = 16
 
 

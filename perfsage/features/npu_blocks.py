@@ -56,7 +56,7 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
 def _candidates(work: Work, geometry: Geometry) -> tuple[Float64, Float64]:
     """Return heights and depths to try, each float64[n, k]; those beyond the outputs repeat the largest."""
     micro_h, _, micro_c = geometry.microblocks[0]
-    deepest = round_up(np.minimum(work.out_c, MOST_DEPTH), micro_c * geometry.cores)
+    deepest = round_up(np.minimum(work.out_c, MOST_DEPTH), float(micro_c))
     depths = np.minimum(SPLIT_DEPTH * np.arange(1.0, MOST_DEPTH // SPLIT_DEPTH + 1), deepest[:, None])
     highest = round_up(np.minimum(work.out_h, MOST_HEIGHT), micro_h)
     steps = HEIGHTS[(HEIGHTS % micro_h == 0) & (highest.max() + micro_h > HEIGHTS)]
@@ -122,13 +122,11 @@ class Fit:
 
     def fits(self, width: Float64) -> Flags:
         """Say whether inputs and accumulators, each twice, fit into the buffer."""
-        cores = self.geometry.cores
-        shared = np.where(self.equal_depth, np.ceil(self.input_depth / cores), self.input_depth)
-        inputs = np.ceil(self.input_area(width) * round_up(shared, 8) / BANK_BYTES) * 2
+        inputs = np.ceil(self.input_area(width) * round_up(self.input_depth, 8) / BANK_BYTES) * 2
         inputs = round_up(inputs, self.geometry.input_granule)
-        sums = self.sum_height * width * round_up(np.ceil(self.depth / cores), 8) * 4 / BANK_BYTES
+        sums = self.sum_height * width * round_up(self.depth, 8) * 4 / BANK_BYTES
         sums = round_up(np.ceil(sums) * 2, self.geometry.sum_granule)
-        second = np.where(self.streamed, inputs * self.work.binary[:, None], sums)
+        second = np.where(self.streamed, inputs, sums)
         return np.asarray(inputs + second <= self.free_banks)
 
     def widest(self) -> Float64:

@@ -14,7 +14,7 @@ from perfsage.features.npu_geometry import Geometry
 from perfsage.features.npu_work import DEPTHWISE, POOLING, SUBKERNEL, Flags, Float64, Work, round_up
 
 MOST_SIDE, MOST_DEPTH = 128, 1024
-HEIGHTS = np.array([1, 2, 4, 8, 16, 32, 64, 128], dtype=np.float64)
+HEIGHTS = np.array([1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 64, 128], dtype=np.float64)
 DEPTHS = np.array([16, 32, 64, 128, 256, 1024], dtype=np.float64)
 SUM_BYTES = 4
 
@@ -90,7 +90,8 @@ def _area(work: Work, geometry: Geometry, micro: Float64) -> tuple[Float64, Floa
         rows = (high - 1) * work.stride_h + np.minimum(work.span_h, SUBKERNEL)
         columns = (wide - 1) * work.stride_w + np.minimum(work.span_w, SUBKERNEL)
         area = area * np.minimum(geometry.input_bytes / (16 * rows * columns), 1.0)
-    return (
-        np.clip(np.floor(high / micro[:, 0]) * micro[:, 0], micro[:, 0], round_up(work.out_h, micro[:, 0])),
-        np.clip(np.floor(wide / micro[:, 1]) * micro[:, 1], micro[:, 1], round_up(work.out_w, micro[:, 1])),
-    )
+    whole_h, whole_w = round_up(work.out_h, micro[:, 0]), round_up(work.out_w, micro[:, 1])
+    fits = (area >= work.out_h * work.out_w) & (whole_h * whole_w <= sums)
+    high = np.clip(np.floor(high / micro[:, 0]) * micro[:, 0], micro[:, 0], whole_h)
+    wide = np.clip(np.floor(wide / micro[:, 1]) * micro[:, 1], micro[:, 1], whole_w)
+    return np.where(fits, whole_h, high), np.where(fits, whole_w, wide)

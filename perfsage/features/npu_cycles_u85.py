@@ -5,18 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu_blocks import Blocks
+from perfsage.features.npu_fetch import Moved
 from perfsage.features.npu_geometry import Geometry
-from perfsage.features.npu_work import DEPTHWISE, POOLING, Float64, Work, ceil_div, kernel_parts, round_up
+from perfsage.features.npu_pace import block_cycles
+from perfsage.features.npu_work import (
+    CONVOLUTION,
+    DEPTHWISE,
+    POOLING,
+    Flags,
+    Float64,
+    Work,
+    ceil_div,
+    kernel_parts,
+    round_up,
+)
 
-LATENCY = 64.0
-BYTES = 32.0
-"""Cycles until the first byte is there and was written, and bytes a cycle, of the default memories."""
-BIAS = 10.0 * 32 / 256
-"""Cycles a channel until scale and bias are there."""
+SPARSE_DEPTH = 2
+"""Where so few channels come in, two of every four weights are zeros, which are skipped."""
 
 
-def cycles_u85(work: Work, geometry: Geometry, element: Float64, blocks: Blocks, micro: Float64) -> Float64:
-    """Parts of blocks count as whole microblocks; the first one's transfers come on top."""
+def cycles_u85(
+    work: Work,
+    geometry: Geometry,
+    element: Float64,
+    blocks: Blocks,
+    micro: Float64,
+    bytes_moved: Moved,
+) -> Float64:
+    """Parts of blocks count as whole microblocks; a block takes as long as its products or its outputs."""
     height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
     depth = np.minimum(blocks.depth, work.out_c)
     area = ceil_div(height, micro[:, 0]) * ceil_div(width, micro[:, 1])
@@ -24,13 +40,9 @@ def cycles_u85(work: Work, geometry: Geometry, element: Float64, blocks: Blocks,
     all_area = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1])
     count = all_area * ceil_div(work.out_c, micro[:, 2]) / (area * slices)
     products = _products_u85(work, geometry, blocks, micro, area, slices)
+    products /= np.where((work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH), 2.0, 1.0)
     outputs = np.ceil(element * height * width * depth)
-    outputs = np.maximum(outputs, np.where(work.is_matrix | (work.kind == DEPTHWISE), BIAS * depth, 0.0))
-    fetched = LATENCY / 2 + np.minimum(blocks.input_elements, work.in_h * work.in_w * work.in_c) / BYTES
-    written = LATENCY / 2 + height * width * depth / BYTES
-    floor = (np.where(count > 1, abs(fetched - written), 0.0) + products + outputs) / 4.0
-    products, outputs = np.maximum(products, floor), np.maximum(outputs, floor)
-    return np.maximum(products, outputs) * count + np.minimum(products, outputs) + fetched + written
+    return block_cycles(work, geometry, products, outputs, depth, count, bytes_moved)
 
 
 def _products_u85(
@@ -55,7 +67,7 @@ def _products_u85(
     return total * np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(step, 1.0)), 1.0)
 
 
-def microblocks_u85(work: Work, geometry: Geometry) -> Float64:
+def microblocks_u85(work: Work, geometry: Geometry, part_kernel: Flags) -> Float64:
     """Return float64[n, 3]: the microblock with the least waste; the last one is for channels alone."""
     shapes = np.asarray(geometry.microblocks, dtype=np.float64)
     waste = (
@@ -67,6 +79,7 @@ def microblocks_u85(work: Work, geometry: Geometry) -> Float64:
     if geometry.macs != 512:
         last = np.arange(len(shapes)) == len(shapes) - 1
         small = geometry.macs <= 256
-        allowed = np.where(alone[:, None], last, ~last | (not small))
+        single = (work.kernel_h * work.kernel_w == 1) & ~part_kernel & (work.kind == CONVOLUTION)
+        allowed = np.where(alone[:, None], last, ~last | (not small) | single[:, None])
         waste = np.where(allowed, waste, np.inf)
     return np.asarray(shapes[waste.argmin(axis=1)])

@@ -7,6 +7,8 @@ block over the image. The formulas are those of Vela 5 (`MeasureElementAccess`, 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,35 +21,94 @@ from perfsage.features.npu_work import (
     POOLING,
     SUBKERNEL,
     TRANSPOSED,
+    Flags,
     Float64,
     Work,
     ceil_div,
     round_up,
 )
 
-FETCHED = ("near", "edge", "scale")
-"""Bytes of activations inside, of activations at the graph's ends, and of scales and biases."""
+FETCHED = ("near", "far", "scale", "coded")
+"""Bytes of activations and of weights that are read again, inside; of what comes from where constants are,
+and of activations at the graph's ends where these are in the same memory; of scales and biases; and of coded
+weights."""
 SCALE_BYTES = 10.0
 MOST_WRITTEN = 64
 
 
-def fetched_bytes(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
-    """Return float64[n, 3]: the bytes of FETCHED for one of each batch."""
-    read = _reads(work, blocks) * _read_waste(work, geometry, blocks)
-    written = work.out_h * work.out_w * stored(work.out_c, work.target) * _write_waste(work, geometry, blocks)
-    enters, leaves = work.source == EDGE, work.target == EDGE
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What an operator moves, float64[n]: bytes `near` and `far`, and of one reading of scales and biases.
+
+    `near_alone` and `far_alone` are as many bytes as take as long as the slower of reading and writing alone.
+    `readings` is how often scales, biases and weights are read. `enter` and `leave` are the cycles until the
+    first block is there and until the last one is away.
+    """
+
+    near: Float64
+    near_alone: Float64
+    far: Float64
+    far_alone: Float64
+    scales: Float64
+    readings: Float64
+    enter: Float64
+    leave: Float64
+
+
+def moved(work: Work, geometry: Geometry, blocks: Blocks, granule: Float64 | float = 1.0) -> Moved:
+    """Return what is moved for one of each batch; scales come for multiples of `granule` channels."""
+    far_in, far_out = _is_far(work, geometry)
+    read_waste = _read_waste(work, geometry, blocks, far_in)
+    write_waste = _write_waste(work, geometry, blocks, far_out)
+    read = _reads(work, blocks) * read_waste
+    written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste
     # A transpose takes what enters or leaves the graph as a whole.
     whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
+    read = np.where(work.source == EDGE, np.minimum(read, whole), read)
+    written = np.where(work.target == EDGE, np.minimum(written, whole), written)
+    weighted = work.is_matrix | (work.kind == DEPTHWISE)
+    scales = np.where(weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
-    scales = np.where(work.is_matrix | (work.kind == DEPTHWISE), SCALE_BYTES * work.out_c, 0.0)
-    return np.stack(
-        [
-            np.where(enters, 0.0, read) + np.where(leaves, 0.0, written),
-            np.where(enters, np.minimum(read, whole), 0.0)
-            + np.where(leaves, np.minimum(written, whole), 0.0),
-            round_up(scales, BRICK) * over_image,
-        ],
-        axis=1,
+    # What is done on the way out reads its second operand.
+    second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
+    beside = work.beside * geometry.far.burst / np.minimum(blocks.depth, geometry.far.burst)
+    outside = geometry.far.is_dram
+    far_read = np.where(far_in & outside, read, 0.0) + beside
+    far_written = np.where(far_out & outside, written, 0.0)
+    near_read, near_written = read + beside - far_read + second, written - far_written
+    near, far = geometry.near, geometry.far
+    return Moved(
+        near_read + near_written,
+        np.maximum(near_read * near.reading, near_written * near.writing),
+        far_read + far_written,
+        np.maximum(far_read * far.reading, far_written * far.writing),
+        round_up(scales, BRICK),
+        over_image,
+        *_transfers(work, geometry, blocks, read_waste, write_waste),
+    )
+
+
+def _is_far(work: Work, geometry: Geometry) -> tuple[Flags, Flags]:
+    """Return whether inputs and outputs are where the application has them, or do not fit into SRAM."""
+    spilled_in, spilled_out = work.source_spill >= geometry.spill, work.target_spill >= geometry.spill
+    return (work.source == EDGE) | spilled_in, (work.target == EDGE) | spilled_out
+
+
+def _transfers(
+    work: Work, geometry: Geometry, blocks: Blocks, read_waste: Float64, write_waste: Float64
+) -> tuple[Float64, Float64]:
+    """Return the cycles of reading one block and of writing one."""
+    high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
+    read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
+    written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
+    written = written * np.minimum(blocks.depth, work.out_c)
+    near, edge = geometry.near, geometry.edge
+    enters, leaves = _is_far(work, geometry)
+    enter = np.where(enters, edge.read_latency, near.read_latency)
+    leave = np.where(leaves, edge.write_latency, near.write_latency)
+    return (
+        enter + np.floor(read * read_waste / np.where(enters, edge.rate, near.rate)),
+        leave + np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate)),
     )
 
 
@@ -69,19 +130,20 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     return np.where(work.kind == ELEMENTWISE, streamed, blocked)
 
 
-def _read_waste(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
+def _read_waste(work: Work, geometry: Geometry, blocks: Blocks, far: Flags) -> Float64:
     """Return how many bytes are moved for each that is read."""
-    burst = np.where(work.source == EDGE, geometry.edge_burst, geometry.burst)
+    burst = np.where(far, geometry.edge.burst, geometry.near.burst)
     whole = work.in_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
     run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
-    return burst / np.minimum(burst, np.maximum(run, 1.0))
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
 
 
-def _write_waste(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
-    burst = np.where(work.target == EDGE, geometry.edge_burst, geometry.burst)
+def _write_waste(work: Work, geometry: Geometry, blocks: Blocks, far: Flags) -> Float64:
+    burst = np.where(far, geometry.edge.burst, geometry.near.burst)
     whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
-    most = min(MOST_WRITTEN, BRICK * geometry.cores)
+    cores = geometry.cores if geometry.generation == 65 else 1
+    most = min(MOST_WRITTEN, BRICK * cores)
     run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth, most))
-    run = np.where(work.target == BRICKS, BRICK * blocks.width * geometry.cores, run)
-    return burst / np.minimum(burst, np.maximum(run, 1.0))
+    run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))

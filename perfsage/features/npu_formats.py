@@ -1,8 +1,8 @@
 """How an NPU finds each operator's data in memory: in bricks of 16 channels, row by row, or outside.
 
-What enters or leaves the graph, or is renamed by a reshape, stays as the file has it, channels last; short
-runs of it waste most of each burst. Everything else lies in bricks. Vela 5 decides so; a comparison with its
-own tables (80 networks) found these rules right for nine of ten tensors.
+What enters or leaves the graph or the accelerator, or is renamed by a reshape, stays as the file has it,
+channels last; short runs of it waste most of each burst. Everything else lies in bricks. Vela 5 decides so; a
+comparison with its own tables (80 networks) found these rules right for nine of ten tensors.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
+Flags = NDArray[np.bool_]
+
 BRICKS, LINEAR, EDGE = range(3)
 """EDGE is linear, too, and lies where the application has it: in DRAM, for the larger accelerators."""
 BRICK = 16
@@ -21,33 +23,57 @@ TABLES = (
     *("EXP", "LOG", "RSQRT", "SQRT"),
 )
 """Functions of one value, which a look-up table holds."""
+COPIES = (*TABLES, "RELU", "RELU6", "QUANTIZE", "PAD", "PADV2", "MIRROR_PAD")
+"""What an NPU does as a pooling of one element where nothing else does it on the way out."""
+REDUCTIONS = ("REDUCE_MAX", "REDUCE_MIN", "SUM", "ARG_MAX")
+"""These are worked off like poolings of one element over what they read."""
+ALIASES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+PARTS = ("SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE")
+"""What these make lies where their input does, but for what has to leave the graph."""
+JOINTS = ("CONCATENATION", "PACK")
+"""The parts of these are written where their result lies."""
 _RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 
 
-def tensor_formats(subgraph: Subgraph, operands: Operands) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the format of each operator's data and of its result, int64[n]."""
-    renaming = operands.is_type(*_RENAMING) | _uneven(subgraph, operands)
+def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
+    """Return the format of each tensor, int64[tensors + 1]; `refused` bool[n] goes to and from the CPU."""
+    renamed = renaming(operands) | _uneven(subgraph, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
-    for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
-        formats[table.values[renaming[table.row_indices]]] = LINEAR
+    for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
+        for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
+            formats[table.values[rows[table.row_indices]]] = kind
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
+    aliases = np.flatnonzero(operands.is_type(*ALIASES))
+    for row in (*aliases.tolist(), *aliases[::-1].tolist()):
+        both = [operands.data[row], operands.result[row]]
+        formats[both] = max(formats[both])
     formats[-1] = BRICKS
-    return formats[operands.data], formats[operands.result]
+    return formats
 
 
-def fused(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
-    """Return which operators are done while their producer writes: functions that alone read it."""
+def renaming(operands: Operands) -> Flags:
+    """Return which operators only name elements anew, or need them in a row."""
+    return operands.is_type(*_RENAMING)
+
+
+def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags, NDArray[np.int64]]:
+    """Return which operators are done while their producer writes, and each one's producer (its row).
+
+    These are functions that alone read what an operator makes.
+    """
     table = subgraph.columns.operator_inputs
     readers = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1)
     readers[[*subgraph.outputs]] += 1
-    made = np.zeros(operands.absent + 1, dtype=np.bool_)
+    made, maker = np.zeros(operands.absent + 1, dtype=np.bool_), np.zeros(operands.absent + 1, dtype=np.int64)
     results = subgraph.columns.operator_outputs
-    made[results.values] = ~(operands.is_type(*_RENAMING, *TABLES, "CONCATENATION"))[results.row_indices]
+    able = ~(operands.is_type(*_RENAMING, *TABLES, "CONCATENATION") | refused)
+    made[results.values], maker[results.values] = able[results.row_indices], results.row_indices
     alone = (readers[operands.data] == 1) & made[operands.data]
-    return np.asarray(operands.is_type(*TABLES, "RELU", "RELU6") & alone)
+    within = np.asarray(operands.is_type(*TABLES, "RELU", "RELU6") & alone & ~refused)
+    return within, maker[operands.data]
 
 
-def _uneven(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which concatenations have a part that does not end with a brick."""
     joined = operands.is_type("CONCATENATION")
     if not joined.any():

@@ -16,6 +16,27 @@ OUTPUT_KINDS = ("mul", "add", "max_pool", "other")
 """What decides how many cycles an output element takes: the last one is everything else."""
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory of the default system: bytes a cycle, bytes that are moved at once, cycles of latency.
+
+    `reading`, `writing` and `weights` are by how much one channel alone is slower.
+    """
+
+    rate: float
+    burst: int
+    read_latency: float
+    write_latency: float
+    reading: float = 1.0
+    writing: float = 1.0
+    weights: float = 1.0
+
+    @property
+    def is_dram(self) -> bool:
+        """Whether activations may lie in it."""
+        return self.write_latency > 0 and self.burst > 64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
     """One accelerator; `microblocks` are the blocks of outputs that it computes at once.
@@ -41,14 +62,33 @@ class Geometry:
     """Memory for accumulators and for inputs (U85)."""
     softmax: tuple[float, float, float]
     """Cycles of a softmax for each element, for each row and at all, fitted to Vela on 14 shapes."""
-    burst: int = 32
-    edge_burst: int = 32
-    """Bytes that are moved at once inside, and at the graph's ends: 128 where these lie in DRAM."""
+    near: Memory
+    far: Memory
+    """The SRAM beside the accelerator, and where constants are: flash, or DRAM."""
+    spill: int = 1 << 30
+    """The position in SPILL_BYTES of what fits into its SRAM, counted from 1."""
+
+    @property
+    def edge(self) -> Memory:
+        """Where the application has what enters and leaves the graph."""
+        return self.far if self.far.is_dram else self.near
 
     @property
     def name(self) -> str:
         """The name without its prefix, such as u55_128."""
         return f"u{self.generation}_{self.macs * (self.cores if self.generation == 65 else 1)}"
+
+
+def _sram(rate: float, burst: int, latency: float, alone: float = 1.0) -> Memory:
+    return Memory(rate, burst, latency, latency, alone, alone, alone)
+
+
+def _flash(rate: float, latency: float) -> Memory:
+    return Memory(rate, 128, latency, 0.0)
+
+
+def _dram(rate: float, reading: float = 1.0, writing: float = 1.0, weights: float = 1.0) -> Memory:
+    return Memory(rate, 128, 500.0, 250.0, reading, writing, weights)
 
 
 def _u55(
@@ -70,6 +110,8 @@ def _u55(
         table_cycles=1.0,
         relu_cycles=cycles[4],
         softmax=softmax,
+        near=_sram(8.0, 32, 32.0),
+        far=_flash(0.5 if macs <= 64 else 1.0, 64.0),
     )
 
 
@@ -86,7 +128,8 @@ def _u65(cores: int) -> Geometry:
         table_cycles=1.0 / cores,
         relu_cycles=0.25 / cores,
         softmax=(4.3, 14.7, 1082) if cores > 1 else (8.6, 35, 645),
-        edge_burst=128 if cores > 1 else 32,
+        near=_sram(16.0, 32, 32.0),
+        far=_dram(3.75) if cores > 1 else _flash(1.0, 64.0),
     )
 
 
@@ -94,7 +137,8 @@ def _u85(
     macs: int,
     blocks: tuple[Block, ...],
     cycles: tuple[float, float],
-    memories: tuple[int, int],
+    buffers: tuple[int, int],
+    memories: tuple[Memory, Memory],
     softmax: tuple[float, float, float],
 ) -> Geometry:
     element, table = cycles
@@ -106,11 +150,12 @@ def _u85(
         output_cycles=(element, element, element, element),
         table_cycles=table,
         relu_cycles=element,
-        sum_bytes=memories[0],
-        input_bytes=memories[1],
+        sum_bytes=buffers[0],
+        input_bytes=buffers[1],
         softmax=softmax,
-        burst=64,
-        edge_burst=128 if macs > 256 else 64,
+        near=memories[0],
+        far=memories[1],
+        spill={512: 1, 1024: 2, 2048: 3}.get(macs, 1 << 30),
     )
 
 
@@ -121,11 +166,46 @@ GEOMETRIES = (
     _u55(256, (2, 2, 8), 48, (8, 16), (0.375, 0.75, 0.125, 0.25, 0.25), (8.6, 35, 652)),
     _u65(1),
     _u65(2),
-    _u85(128, ((1, 2, 8), (1, 1, 16)), (0.5, 0.5), (8192, 8192), (5.8, 46, 663)),
-    _u85(256, ((2, 2, 8), (1, 4, 8), (1, 2, 16)), (0.25, 0.25), (16384, 16384), (3.6, 23, 621)),
-    _u85(512, ((2, 2, 16), (1, 4, 16)), (0.125, 0.125), (32768, 16384), (2.2, 17, 444)),
-    _u85(1024, ((2, 2, 32), (1, 4, 32), (2, 4, 16)), (0.0625, 0.0625), (65536, 16384), (1.8, 9.5, 409)),
-    _u85(2048, ((2, 2, 64), (1, 4, 64), (4, 4, 16)), (0.03125, 0.0625), (131072, 32768), (1.0, 5.5, 384)),
+    _u85(
+        128,
+        ((1, 2, 8), (1, 1, 16)),
+        (0.5, 0.5),
+        (8192, 8192),
+        (_sram(32.0, 64, 8.0), _flash(1.0, 32.0)),
+        (5.8, 46, 663),
+    ),
+    _u85(
+        256,
+        ((2, 2, 8), (1, 4, 8), (1, 2, 16)),
+        (0.25, 0.25),
+        (16384, 16384),
+        (_sram(32.0, 64, 32.0, 1.5625), _flash(1.0, 64.0)),
+        (3.6, 23, 621),
+    ),
+    _u85(
+        512,
+        ((2, 2, 16), (1, 4, 16)),
+        (0.125, 0.125),
+        (32768, 16384),
+        (_sram(32.0, 64, 16.0), _dram(7.5, 2.289, 1.907, 1.907)),
+        (2.2, 17, 444),
+    ),
+    _u85(
+        1024,
+        ((2, 2, 32), (1, 4, 32), (2, 4, 16)),
+        (0.0625, 0.0625),
+        (65536, 16384),
+        (_sram(32.0, 64, 32.0, 1.5625), _dram(12.0, 1.831, 1.144, 1.144)),
+        (1.8, 9.5, 409),
+    ),
+    _u85(
+        2048,
+        ((2, 2, 64), (1, 4, 64), (4, 4, 16)),
+        (0.03125, 0.0625),
+        (131072, 32768),
+        (_sram(64.0, 64, 32.0, 1.5625), _dram(24.0, 3.662, 1.144, 1.831)),
+        (1.0, 5.5, 384),
+    ),
 )
 GEOMETRY_NAMES = tuple(geometry.name for geometry in GEOMETRIES)
 

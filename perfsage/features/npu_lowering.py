@@ -11,9 +11,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_copies import BILINEAR, NEAREST, copy_parts, kinds_u85, resize_passes
+from perfsage.features.npu_copies import (
+    BILINEAR,
+    NEAREST,
+    copy_parts,
+    drop_padding,
+    lower_resizing,
+    spread_reductions,
+)
 from perfsage.features.npu_draft import Draft
-from perfsage.features.npu_formats import TABLES, fused, tensor_formats
+from perfsage.features.npu_ends import ends_of
+from perfsage.features.npu_formats import COPIES, REDUCTIONS
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_work import (
     CONVOLUTION,
@@ -39,7 +47,7 @@ _KINDS = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
     DEPTHWISE: ("DEPTHWISE_CONV_2D", "MEAN", BILINEAR),
     PRODUCT: ("BATCH_MATMUL",),
-    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST),
+    POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST, *COPIES, *REDUCTIONS),
     TRANSPOSED: ("TRANSPOSE",),
     SOFTMAX: ("SOFTMAX",),
     NOTHING: (
@@ -51,35 +59,52 @@ _OUTPUTS = {"mul": ("MUL", "BATCH_MATMUL"), "add": ("ADD", "SUB"), "max_pool": (
 _BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV")
 
 
-def work_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Work:
-    """Return an NPU's work for each operator of a subgraph; `shapes` as `Operands.shapes` gives them."""
+def work_of(
+    subgraph: Subgraph, operands: Operands, shapes: Float64, refused: NDArray[np.bool_], live: Float64
+) -> Work:
+    """Return an NPU's work for each operator of a subgraph.
+
+    `shapes` are as `Operands.shapes` gives them, `refused` bool[n, 2] as `refusals` does, and `live`
+    float64[n] are the bytes alive at each operator, in bricks.
+    """
     columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
     _lay_out_rows(draft, operands, shapes)
     _widen_means(draft, operands)
+    passes = lower_resizing(draft, operands, columns.attribute("half_pixel_centers").astype(bool))
     enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
     _fill_dilations(draft, spans)
-    _split_groups(draft, operands, shapes)
+    groups = _split_groups(draft, operands, shapes)
     far = _split_far_strides(draft)
-    activation = columns.attribute("fused_activation_function")
-    source, target = tensor_formats(subgraph, operands)
-    copied = copy_parts(draft, subgraph, operands)
-    draft.kind[fused(subgraph, operands)] = NOTHING
+    copied = copy_parts(draft, subgraph, operands, refused)
+    spread_reductions(draft, operands)
+    drop_padding(draft, subgraph, operands)
     resized = operands.is_type(BILINEAR, NEAREST)
+    from_zeros = resized & (draft.kind == ELEMENTWISE)
+    output = _output_kinds(operands)
+    output[from_zeros] = OUTPUT_KINDS.index("add")
+    ends = ends_of(draft, subgraph, operands, refused, live)
     return Work(
         kind=draft.kind,
-        kind_u85=kinds_u85(draft.kind, resized),
-        passes=resize_passes(draft, operands) * copied,
+        passes=passes * copied,
         passes_u85=enlarged**2 * copied,
         enlarged=enlarged,
-        output=_output_kinds(operands),
-        table=operands.is_type(*TABLES),
-        clamped=np.asarray((activation > 0) & (activation <= 3)),
+        output=output,
+        beside=np.where(from_zeros, draft.out.prod(axis=1), 0.0),
+        groups=groups,
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
-        source=source,
-        target=target,
+        kind_u85=ends.kind_u85,
+        table=ends.table,
+        clamped=ends.clamped,
+        chained=ends.chained,
+        source=ends.source,
+        target=ends.target,
+        source_u85=ends.source_u85,
+        target_u85=ends.target_u85,
+        source_spill=ends.source_spill,
+        target_spill=ends.target_spill,
         batch=draft.batch,
         **{f"out_{axis}": draft.out[:, i] for i, axis in enumerate("hwc")},
         **{f"in_{axis}": draft.into[:, i] for i, axis in enumerate("hwc")},
@@ -97,8 +122,7 @@ def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:
     kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
     kernel = shapes[:, 7:9].copy()
     windowed = (kind == CONVOLUTION) | (kind == DEPTHWISE) | (kind == POOLING)
-    kernel[~windowed | operands.is_type(NEAREST)] = 1.0
-    kernel[operands.is_type(BILINEAR)] = 2.0
+    kernel[~windowed | operands.is_type(BILINEAR, NEAREST, *COPIES)] = 1.0
     stride = [columns.attribute(f"stride_{axis}") for axis in "hw"]
     dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
     return Draft(
@@ -158,13 +182,14 @@ def _fill_dilations(draft: Draft, spans: Float64) -> None:
     draft.kernel[wide] = ((spans - 1) / step + 1)[wide]
 
 
-def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> None:
-    """A grouped convolution becomes one for each group."""
+def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
+    """A grouped convolution becomes one for each group; return how many."""
     ratio = np.maximum(np.floor(draft.into[:, 2] / shapes[:, 9]), 1.0)
     groups = np.where(operands.is_type("CONV_2D"), ratio, 1.0)
     draft.batch *= groups
     draft.out[:, 2] = np.ceil(draft.out[:, 2] / groups)
     draft.into[:, 2] /= groups
+    return groups
 
 
 def _split_far_strides(draft: Draft) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """Which operators Ethos-U compilers leave to the CPU: these take no time in an NPU's figure.
 
-The rules are those that Vela 5 prints as constraints ("supported operators"). Only those that real and
-sampled networks run into are here; predictors see the flags, and learn what else there is from labels.
+The rules are those that Vela 5 prints as constraints ("supported operators"): which types there are at all,
+integers (never floats), and those of the other rules that real and sampled networks run into.
 """
 
 from __future__ import annotations
@@ -9,25 +9,46 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.operands import Operands
+from perfsage.features.operands import FLOATS, Operands, type_flags
 from perfsage.graph.columns import Columns
 
 Flags = NDArray[np.bool_]
 MOST_SOFTMAX_ROWS = 65536
+_SUPPORTED = """
+    ADD AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED
+    LOGISTIC MAX_POOL_2D MUL RELU RELU_0_TO_1 RELU6 RELU_N1_TO_1 RESHAPE REVERSE_V2 SOFTMAX TANH PAD
+    TRANSPOSE MEAN SUB SQUEEZE STRIDED_SLICE EXP SPLIT PRELU MAXIMUM ARG_MAX MINIMUM PADV2 SLICE
+    TRANSPOSE_CONV TILE EXPAND_DIMS SUM REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR RSQRT PACK UNPACK GELU ELU LEAKY_RELU SQUARED_DIFFERENCE MIRROR_PAD ABS
+    SPLIT_V QUANTIZE HARD_SWISH LOG UNIDIRECTIONAL_SEQUENCE_LSTM NEG
+"""
+_SUPPORTED_U85 = """
+    GATHER DIV CAST SELECT SELECT_V2 GREATER GREATER_EQUAL LESS LESS_EQUAL EQUAL NOT_EQUAL
+    REDUCE_ANY REDUCE_ALL LOGICAL_OR LOGICAL_AND LOGICAL_NOT SCATTER_ND READ_VARIABLE
+    ASSIGN_VARIABLE VAR_HANDLE
+"""
+SUPPORTED = tuple(_SUPPORTED.split())
+SUPPORTED_U85 = (*SUPPORTED, *_SUPPORTED_U85.split())
+"""What U55 and U65, and what U85 can do."""
 
 
 def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) -> Flags:
     """Return bool[n, 2]: left to the CPU by U55 and U65, and by U85."""
     strides = np.stack([columns.attribute("stride_h"), columns.attribute("stride_w")], axis=1)
     both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
-    both |= operands.is_type("DEPTH_TO_SPACE")
+    floats = type_flags(FLOATS)[operands.tensor_type]
+    both |= floats[operands.data] | floats[operands.result]
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [
         _resizes(columns, operands, shapes, u85=False) | old,
         _resizes(columns, operands, shapes, u85=True),
     ]
-    return np.stack([both | refused for refused in made], axis=1)
+    types = (SUPPORTED, SUPPORTED_U85)
+    return np.stack(
+        [both | refused | ~operands.is_type(*known) for refused, known in zip(made, types, strict=True)],
+        axis=1,
+    )
 
 
 def _far_convolutions(

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+SPILL_BYTES = (256 << 10, 384 << 10, 512 << 10)
+"""What the larger U85 have of SRAM for activations by default; the rest lies in DRAM."""
 SUBKERNEL = 8
 """Kernels are worked off in parts of at most 8 by 8."""
 NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
@@ -21,9 +23,12 @@ class Work:
 
     `kind` int64[n] is one of the constants above and `kind_u85` the same for U85; `passes` and `passes_u85`
     say how often it is done, and `enlarged` by how much zeros in between enlarge the inputs. `output` is a
-    position in OUTPUT_KINDS, `source` and `target` are formats as in `npu_formats`. `table` and `clamped`
-    bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, `far` bool[n] that the
-    stride is beyond what the hardware can do.
+    position in OUTPUT_KINDS, `source` and `target` are formats as in `npu_formats`, and the same for U85.
+    `table` and `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, and
+    `beside` how many elements come from where constants are, `chained` how many operators U85 does on the
+    way out. `source_spill` and `target_spill` int64[n] count the limits of SPILL_BYTES that are exceeded
+    while the data is alive. `far` bool[n] is a stride beyond what the hardware can do, and `groups` how many
+    convolutions one is.
     """
 
     kind: NDArray[np.int64]
@@ -38,6 +43,13 @@ class Work:
     far: Flags
     source: NDArray[np.int64]
     target: NDArray[np.int64]
+    source_u85: NDArray[np.int64]
+    target_u85: NDArray[np.int64]
+    source_spill: NDArray[np.int64]
+    target_spill: NDArray[np.int64]
+    chained: Float64
+    beside: Float64
+    groups: Float64
     batch: Float64
     out_h: Float64
     out_w: Float64
@@ -60,9 +72,9 @@ class Work:
         """Return some of the operators."""
         return Work(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def keys(self) -> list[bytes]:
+    def row_keys(self) -> list[bytes]:
         """Return bytes that are equal for operators that take equally long, whatever their batch."""
-        names = [field.name for field in fields(self) if field.name != "batch"]
+        names = [field.name for field in fields(self) if field.name not in ("batch", "groups")]
         table = np.stack([getattr(self, name).astype(np.float32) for name in names], axis=1)
         raw, size = table.tobytes(), 4 * len(names)
         return [raw[at : at + size] for at in range(0, len(raw), size)]
@@ -80,7 +92,14 @@ class Work:
         folded = (self.in_c == 1) & (self.stride_w == 2) & (self.in_w % 2 == 0)
         folded &= self.kind_u85 == CONVOLUTION
         parts["kernel_w"] = np.where(folded, np.ceil(parts["kernel_w"] / 2), parts["kernel_w"])
-        return replace(self, kind=self.kind_u85, passes=self.passes_u85, **parts)
+        return replace(
+            self,
+            kind=self.kind_u85,
+            passes=self.passes_u85,
+            source=self.source_u85,
+            target=self.target_u85,
+            **parts,
+        )
 
     @property
     def is_matrix(self) -> Flags:

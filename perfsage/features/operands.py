@@ -16,7 +16,7 @@ _DATA_SLOT = {"SPLIT": 1, "TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
 """Where the data is not the first input."""
 _FILTERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 _MATRICES = ("FULLY_CONNECTED",)
-_FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
+FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
 
 
 class Operands:
@@ -24,7 +24,7 @@ class Operands:
 
     `data` is the main input, `second` the input after the first, `weight` the second one where it is
     constant, `result` the first output. `dimensions` float64[tensors + 1, 4] are the last four dimensions of
-    each tensor, ones on the left; the last row stands for absent tensors.
+    each tensor, ones on the left, and `elements` their product; the last row stands for absent tensors.
     """
 
     def __init__(self, subgraph: Subgraph) -> None:
@@ -45,6 +45,8 @@ class Operands:
         self.has_weight = self.constant[self.second]
         self.weight = np.where(self.has_weight, self.second, self.absent)
         self.dimensions = _dimensions(columns.tensor_shape.values, columns.tensor_shape.offsets)
+        height, width, depth = self.dimensions[:, 1], self.dimensions[:, 2], self.dimensions[:, 3]
+        self.elements = self.dimensions[:, 0] * height * width * depth
 
     def is_type(self, *names: str) -> Flags:
         """Return which operators are of one of these builtin types."""
@@ -63,14 +65,14 @@ class Operands:
         made[:, 7:9] = np.where(filters[:, None], weight[:, 1:3], np.maximum(window, 1.0))
         matrices = filters | (self.is_type(*_MATRICES) & self.has_weight)
         made[:, 9] = np.where(matrices, weight[:, 3], made[:, 6])
-        made[:, 10] = self.dimensions[self.second].prod(axis=1)
+        made[:, 10] = self.elements[self.second]
         return made
 
     def element_types(self) -> NDArray[np.float64]:
         """Return float64[n, 6]: bits over 8 of data, result and weight, then which of them are floats."""
         kinds = self.tensor_type[np.stack([self.data, self.result, self.weight], axis=1)]
         bits = np.append(type_bits(), np.zeros(256))[:256]
-        return np.concatenate([bits[kinds] / 8.0, type_flags(_FLOATS)[kinds]], axis=1)
+        return np.concatenate([bits[kinds] / 8.0, type_flags(FLOATS)[kinds]], axis=1)
 
 
 def _operand(

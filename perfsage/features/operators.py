@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.arrays import PHYSICAL_COLUMNS
-from perfsage.features.blocks import UNKNOWN_ENTROPY, block_costs, live_columns
-from perfsage.features.npu_cycles import npu_costs
-from perfsage.features.npu_geometry import IS_U85
-from perfsage.features.npu_lowering import work_of
+from perfsage.features.blocks import block_costs, live_columns
+from perfsage.features.coding import coded_share
+from perfsage.features.npu_columns import npu_columns
 from perfsage.features.npu_refusals import refusals
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
@@ -136,14 +135,9 @@ def _physical(
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
-    known = statistics[:, 0] > 0
-    blocks[:, 2] *= np.where(known, statistics[:, 2], UNKNOWN_ENTROPY)
-    work = work_of(subgraph, operands, shapes)
-    streamed = blocks[:, 2] * work.repeats
-    npu = np.where(refused[:, None, IS_U85], 0.0, npu_costs(work)).reshape(len(exact), -1)
-    return np.concatenate(
-        [exact, live[:, None], blocks, np.stack([block_live, streamed], axis=1), npu], axis=1
-    )
+    blocks[:, 2] *= coded_share(statistics)
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, block_live)
+    return np.concatenate([exact, live[:, None], blocks, block_live[:, None], npu], axis=1)
 
 
 def _plain(
@@ -179,7 +173,7 @@ def _flags(
         (activation > 0) & ~relu & ~relu6,
         operands.constant[operands.data],
         operands.has_weight,
-        binary & (shapes[:, 10] != operands.dimensions[operands.data].prod(axis=1)),
+        binary & (shapes[:, 10] != operands.elements[operands.data]),
         unknown,
     ]
     return np.stack(flags, axis=1).astype(np.float64)

@@ -94,6 +94,15 @@ class Columns:
         """Statistics of the constant tensors."""
         return self.known_statistics or column_statistics(self)
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the statistics are known without reading the weights (again)."""
+        return self.known_statistics is not None or "tensor_statistics" in self.__dict__
+
+    def keep_statistics(self, statistics: ColumnStatistics) -> None:
+        """Keep the statistics that were worked out with those of other subgraphs."""
+        self.__dict__["tensor_statistics"] = statistics
+
     def constant(self, index: int) -> memoryview:
         """Return a constant tensor's data as stored; empty when it is not constant or was stripped."""
         start = int(self.tensor_constant_start[index])

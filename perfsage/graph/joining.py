@@ -19,7 +19,7 @@ from perfsage.graph.flatbuffer import Array, FlatBuffer
 from perfsage.graph.graph import Subgraph
 from perfsage.graph.options import OptionTables
 from perfsage.graph.ragged import Ragged
-from perfsage.graph.statistics import ColumnStatistics
+from perfsage.graph.statistics import ColumnStatistics, statistics_of
 
 _NO_FILE = FlatBuffer(memoryview(b""))
 _NOWHERE = np.empty(0, np.int64)
@@ -80,7 +80,10 @@ class JoinedColumns(Columns):
 
     @cached_property
     def tensor_statistics(self) -> ColumnStatistics:
-        """Statistics of all constants: large subgraphs are sampled more thinly, so each is read by itself."""
+        """Statistics of all constants, each sampled as densely as in its own subgraph."""
+        unread = [part for part in self.parts if not part.has_statistics]
+        for part, statistics in zip(unread, statistics_of(unread), strict=True):
+            part.keep_statistics(statistics)
         found = [part.tensor_statistics for part in self.parts]
         return ColumnStatistics(*(np.concatenate(column) for column in zip(*found, strict=True)))
 

@@ -15,8 +15,11 @@ import numpy as np
 
 from perfsage.graph import schema
 from perfsage.graph.flatbuffer import Array
+from perfsage.graph.weight_coding import Coding, weight_coding
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from perfsage.graph.columns import Columns
 
 SAMPLE_ELEMENTS = 1 << 12
@@ -35,14 +38,20 @@ class TensorStatistics:
     `sparsity` is the share of elements that equal the zero point (0 without quantization; the first zero
     point where channels differ). `entropy_bits` is Shannon's entropy of the elements' values, in bits per
     element; `distinct` counts the values. `bit_width` is the width of the narrowest signed integer that
-    holds every element minus the zero point, and the type's own width for floats. Large constants are
-    sampled: see the module.
+    holds every element minus the zero point, and the type's own width for floats. The last five say what an
+    NPU's code makes of 8-bit elements (see `weight_coding`; the type's width, or 0, for wider ones). Large
+    constants are sampled: see the module.
     """
 
     sparsity: float
     entropy_bits: float
     distinct: int
     bit_width: int
+    plain_bits: float
+    zero_bits: float
+    nonzero_bits: float
+    common_share: float
+    palette_bits: float
 
 
 class ColumnStatistics(NamedTuple):
@@ -53,6 +62,11 @@ class ColumnStatistics(NamedTuple):
     entropy_bits: Array
     distinct: Array
     bit_width: Array
+    plain_bits: Array
+    zero_bits: Array
+    nonzero_bits: Array
+    common_share: Array
+    palette_bits: Array
 
     def row(self, index: int) -> TensorStatistics | None:
         """Return the statistics of one tensor, or None when it has none."""
@@ -63,33 +77,68 @@ class ColumnStatistics(NamedTuple):
             float(self.entropy_bits[index]),
             int(self.distinct[index]),
             int(self.bit_width[index]),
+            float(self.plain_bits[index]),
+            float(self.zero_bits[index]),
+            float(self.nonzero_bits[index]),
+            float(self.common_share[index]),
+            float(self.palette_bits[index]),
         )
 
 
 def column_statistics(columns: Columns) -> ColumnStatistics:
     """Return the statistics of all constant tensors whose elements have 64 bits at most."""
-    count = len(columns.tensor_type)
-    bits = schema.type_bits()[columns.tensor_type]
-    known = columns.tensor_is_constant & (columns.tensor_constant_start >= 0) & (bits > 0) & (bits <= 64)
-    known &= columns.tensor_constant_bytes >= (bits + 7) >> 3
+    return statistics_of([columns])[0]
+
+
+def statistics_of(many: Sequence[Columns]) -> list[ColumnStatistics]:
+    """Return the statistics of several subgraphs' tensors, which are worked out together."""
+    known = [_known(columns) for columns in many]
+    starts = np.cumsum([0, *map(len, known)])
+    total = int(starts[-1])
     found = ColumnStatistics(
-        known, np.zeros(count), np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
+        np.concatenate([*known, np.zeros(0, np.bool_)]),
+        *(np.zeros(total) for _ in range(2)),
+        *(np.zeros(total, np.int64) for _ in range(2)),
+        *(np.zeros(total) for _ in Coding._fields),
     )
-    chosen = np.flatnonzero(known)
-    zeros = _zero_points(columns)
-    for kind in sorted(set(columns.tensor_type[chosen].tolist())):
-        tensors = chosen[columns.tensor_type[chosen] == kind]
-        for start in range(0, len(tensors), _ROWS_AT_ONCE):
-            _fill(found, columns, tensors[start : start + _ROWS_AT_ONCE], zeros)
-    return found
+    kinds = np.concatenate([columns.tensor_type for columns in many] or [found.known])
+    zeros = np.concatenate([_zero_points(columns) for columns in many] or [found.distinct])
+    for kind in sorted(set(kinds[found.known].tolist())):
+        tensors = np.flatnonzero(found.known & (kinds == kind))
+        for begin in range(0, len(tensors), _ROWS_AT_ONCE):
+            _fill(found, many, starts, tensors[begin : begin + _ROWS_AT_ONCE], kind, zeros)
+    return [
+        ColumnStatistics(*(column[begin:end] for column in found))
+        for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    ]
 
 
-def _fill(found: ColumnStatistics, columns: Columns, tensors: Array, zeros: Array) -> None:
-    """Fill in the statistics of `tensors`, which all have the same type."""
-    kind = int(columns.tensor_type[tensors[0]])
+def _known(columns: Columns) -> Array:
+    """Return which tensors have elements that can be read."""
+    bits = schema.type_bits()[columns.tensor_type]
+    known: Array = (
+        columns.tensor_is_constant & (columns.tensor_constant_start >= 0) & (bits > 0) & (bits <= 64)
+    )
+    return known & (columns.tensor_constant_bytes >= (bits + 7) >> 3)
+
+
+def _fill(
+    found: ColumnStatistics,
+    many: Sequence[Columns],
+    starts: Array,
+    tensors: Array,
+    kind: int,
+    zeros: Array,
+) -> None:
+    """Fill in the statistics of `tensors`, counted over all subgraphs, which all have the same type."""
     name, bits = schema.type_name(kind), int(schema.type_bits()[kind])
     measure = _narrow if bits <= 8 else _wide
-    values = measure(_samples(columns, tensors, name, bits), zeros[tensors], name, bits)
+    bounds = np.searchsorted(tensors, starts)
+    samples: list[Array] = []
+    for place in np.flatnonzero(np.diff(bounds)).tolist():
+        own = tensors[bounds[place] : bounds[place + 1]] - starts[place]
+        samples += _samples(many[place], own, name, bits)
+    values = measure(samples, zeros[tensors], name, bits)
     for column, part in zip(found[1:], values, strict=True):
         column[tensors] = part
 
@@ -127,19 +176,22 @@ def _unpack(codes: Array, bits: int) -> Array:
 
 
 def _narrow(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
-    """Return (sparsity, entropy, distinct, width) of rows of bytes, all from their histograms."""
-    histogram = np.concatenate([np.bincount(codes, minlength=256) for codes in samples]).reshape(-1, 256)
+    """Return ColumnStatistics from `sparsity` on of rows of bytes, all from their histograms."""
+    histogram = np.concatenate([np.bincount(codes, minlength=256) for codes in samples], dtype=np.int32)
+    histogram = histogram.reshape(-1, 256)
     counts = np.array([len(codes) for codes in samples])
     lowest = -128 if name.startswith("INT") else 0
     inside = (zeros >= lowest) & (zeros < lowest + 256)
     zero_count = histogram[np.arange(len(zeros)), zeros & 255] * inside
     # Rolled so that the lowest value comes first: bytes of negative numbers are the larger ones.
-    present = np.roll(histogram > 0, -lowest, axis=1)
+    histogram = np.roll(histogram, -lowest, axis=1)
+    present = histogram > 0
     low, high = present.argmax(axis=1) + lowest, 255 + lowest - present[:, ::-1].argmax(axis=1)
     distinct = present.sum(axis=1)
     entropy = np.abs(np.log2(counts) - _count_logs().take(histogram).sum(axis=1) / counts)
     entropy[distinct == 1] = 0.0
-    return zero_count / counts, entropy, distinct, _widths(low - zeros, high - zeros)
+    coding = weight_coding(histogram, lowest, np.where(inside, zeros, 0))
+    return zero_count / counts, entropy, distinct, _widths(low - zeros, high - zeros), *coding
 
 
 @cache
@@ -150,7 +202,7 @@ def _count_logs() -> Array:
 
 
 def _wide(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
-    """Return (sparsity, entropy, distinct, width) of rows of wider elements, after sorting them."""
+    """Return ColumnStatistics from `sparsity` on of rows of wider elements, after sorting them."""
     counts = np.array([len(codes) for codes in samples])
     codes, rows = _sorted(np.concatenate(samples).astype(np.int64), np.repeat(np.arange(len(counts)), counts))
     ends = np.cumsum(counts)
@@ -165,7 +217,10 @@ def _wide(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Arr
     else:
         is_zero = codes == zeros[rows]
         width = _widths(codes[ends - counts] - zeros, codes[ends - 1] - zeros)
-    return np.add.reduceat(is_zero, ends - counts, dtype=np.int64) / counts, entropy, distinct, width
+    zero_share = np.add.reduceat(is_zero, ends - counts, dtype=np.int64) / counts
+    plain = np.full(len(counts), float(bits))
+    nothing = np.zeros(len(counts))
+    return zero_share, entropy, distinct, width, plain, plain, plain, nothing, nothing
 
 
 def _sorted(codes: Array, rows: Array) -> tuple[Array, Array]:

@@ -10,17 +10,37 @@ import numpy as np
 from perfsage.errors import InvalidModelError
 from perfsage.graph.flatbuffer import Array
 from perfsage.graph.statistics import ColumnStatistics
+from perfsage.graph.weight_coding import Coding
 
-STATISTICS_RECORD = np.dtype(
-    [
-        ("tensor", "<i4"),
-        ("bit_width", "<i4"),
-        ("distinct", "<i8"),
-        ("sparsity", "<f8"),
-        ("entropy_bits", "<f8"),
-    ]
-)
+_FIRST_FIELDS = [
+    ("tensor", "<i4"),
+    ("bit_width", "<i4"),
+    ("distinct", "<i8"),
+    ("sparsity", "<f8"),
+    ("entropy_bits", "<f8"),
+]
+STATISTICS_RECORD = np.dtype([*_FIRST_FIELDS, *((name, "<f4") for name in Coding._fields)])
 """One record for each constant tensor, in order; `tensor` counts over all subgraphs."""
+STATISTICS_RECORDS = {1: np.dtype(_FIRST_FIELDS), 2: STATISTICS_RECORD}
+"""The records of each version of a structure: the first one knew nothing of NPUs' codes."""
+_LIMITS = {"sparsity": 1, "entropy_bits": 64, "common_share": 1, "palette_bits": 1024}
+_MOST_BITS = 64
+_CODED_SHARE = 1.05
+"""Coded bits over entropy, as it is for most weights."""
+
+
+def current_records(records: Array) -> Array:
+    """Return records of any version as STATISTICS_RECORD; what one lacks is taken from its entropy."""
+    if records.dtype == STATISTICS_RECORD:
+        return records
+    made = np.zeros(len(records), STATISTICS_RECORD)
+    for name in records.dtype.names or ():
+        made[name] = records[name]
+    coded = np.minimum(records["entropy_bits"] * _CODED_SHARE, np.maximum(records["bit_width"], 1))
+    made["plain_bits"] = made["nonzero_bits"] = coded
+    made["zero_bits"] = np.maximum(coded / 2, 1)
+    made["common_share"] = 1 / np.maximum(records["distinct"], 1)
+    return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +73,8 @@ class Weightless:
         tensors = records["tensor"].astype(np.int64)
         if len(tensors) and (tensors.min() < 0 or tensors.max() >= total):
             raise InvalidModelError(f"a structure has statistics outside its {total} tensors")
-        if not (_within(records["sparsity"], 1) and _within(records["entropy_bits"], 64)):
+        names = (name for name in records.dtype.names or () if records[name].dtype.kind == "f")
+        if not all(_within(records[name], _LIMITS.get(name, _MOST_BITS)) for name in names):
             raise InvalidModelError("a structure has impossible statistics")
         known = np.zeros(total, bool)
         known[tensors] = True

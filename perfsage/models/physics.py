@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.arrays import (
+    CODED_COLUMNS,
     CYCLE_COLUMNS,
-    EDGE_COLUMNS,
+    FAR_COLUMNS,
     GRAPH_COLUMNS,
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
     SCALE_COLUMNS,
 )
+from perfsage.features.npu_fetch import SCALE_BYTES
 from perfsage.features.npu_geometry import IS_U85, geometry_of
 
 OVERHEAD = 1 / 150
@@ -35,11 +37,13 @@ COMMON_TERMS = (
     "coded_bytes",
     "channels",
 )
-NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *EDGE_COLUMNS, *SCALE_COLUMNS)
-TERMS = (*COMMON_TERMS, "streamed_bytes", *NPU_COLUMNS)
-"""The last ones are what only the latency of a described Ethos-U accelerator starts from."""
+NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *SCALE_COLUMNS, *CODED_COLUMNS)
+TERMS = (*COMMON_TERMS, *NPU_COLUMNS)
+"""The last ones are what only the latency and the storage of a described Ethos-U accelerator start from."""
 DRAM_SCALES = 0.41
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
+TABLE_BYTES = 8.0
+"""What an operator's constants take beside weights and scales: few have a table, the network learns which."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 
@@ -78,15 +82,21 @@ def fit_rates(
     With `stored`, only the terms that occupy storage (operators, weights, channels) take part. Every rate of
     a term that takes part is positive.
     """
+    used = (_STORED_TERMS if stored else _COMMON) & (totals.sum(axis=0) > 0)
+    fitted = fit_costs(totals[:, used], values)
+    rates = np.zeros(len(TERMS))
+    rates[used] = fitted
+    return rates
+
+
+def fit_costs(totals: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a unit of each column costs, by non-negative least squares on relative errors."""
     from scipy.optimize import nnls
 
-    used = (_STORED_TERMS if stored else _COMMON) & (totals.sum(axis=0) > 0)
-    relative = totals[:, used] / values[:, None]
-    scale = relative.mean(axis=0)
+    relative = totals / values[:, None]
+    scale = np.maximum(relative.mean(axis=0), 1e-300)
     fitted, _ = nnls(relative / scale, np.ones(len(values)), maxiter=100 * len(TERMS))
-    rates = np.zeros(len(TERMS))
-    rates[used] = np.maximum(fitted, MINIMUM_SHARE) / scale
-    return rates
+    return np.asarray(np.maximum(fitted, MINIMUM_SHARE) / scale)
 
 
 def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
@@ -108,16 +118,41 @@ def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
         per_cycle = np.array([OVERHEAD, 2 * macs, macs, macs / 100, macs / 100, sram, weights, 0.1])
         rates[: len(per_cycle)] = cycle_ms / np.maximum(per_cycle, 1e-6)
     else:
-        rates[TERMS.index("operators")] = cycle_ms / OVERHEAD
-        outside = sram if descriptors.get("arena_in_sram", 1.0) else weights
         slow = IS_U85[geometry] and "dram_bytes_per_cycle" in descriptors
         scales = DRAM_SCALES if slow else weights
-        rates[TERMS.index("streamed_bytes")] = cycle_ms / max(weights, 1e-6)
         rates[TERMS.index(CYCLE_COLUMNS[geometry])] = cycle_ms
         rates[TERMS.index(NEAR_COLUMNS[geometry])] = cycle_ms / max(sram, 1e-6)
-        rates[TERMS.index(EDGE_COLUMNS[geometry])] = cycle_ms / max(outside, 1e-6)
+        rates[TERMS.index(FAR_COLUMNS[geometry])] = cycle_ms / max(weights, 1e-6)
         rates[TERMS.index(SCALE_COLUMNS[geometry])] = cycle_ms / max(scales, 1e-6)
     return rates
+
+
+def storage_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
+    """Return the bytes of storage per unit of each term: coded weights, scales and tables of an accelerator.
+
+    None where its weights' coding is not described.
+    """
+    geometry = geometry_of(descriptors)
+    if geometry is None:
+        return None
+    rates = np.zeros(len(TERMS))
+    rates[TERMS.index("operators")] = TABLE_BYTES
+    rates[TERMS.index("channels")] = SCALE_BYTES
+    rates[TERMS.index(CODED_COLUMNS[geometry])] = 1.0
+    return rates
+
+
+def energy_columns(descriptors: Mapping[str, float]) -> dict[str, int] | None:
+    """Return the terms that cost an accelerator energy, by what each is: MACs, and bytes of each memory.
+
+    None where its memories are not described. What a unit costs is fitted, alike for all accelerators.
+    """
+    geometry = geometry_of(descriptors)
+    if geometry is None:
+        return None
+    outside = "dram" if "dram_bytes_per_cycle" in descriptors else "flash"
+    places = {"macs": "macs", "sram": NEAR_COLUMNS[geometry], outside: FAR_COLUMNS[geometry]}
+    return {name: TERMS.index(column) for name, column in places.items()}
 
 
 def memory_candidates(totals: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]]:

@@ -25,8 +25,10 @@ PERSISTENT_BYTES = 64.0
 TINY = 1e-30
 OVERLAP = 4
 """The exponent of the power mean of the terms of a latency."""
-TERM_SCALE = 1e-4
-"""Keeps fourth powers of terms within the range of float32."""
+TERM_SCALE, MOST_SCALED = 1e-6, 1e5
+"""Keep fourth powers of terms, and what their gradients are multiplied with, within the range of float32."""
+LEAST_WORK = 1e-24
+"""Added to the fourth power of milliseconds: the gradient of what takes no time at all stays finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,9 @@ def _costs(inputs: GraphTensors, table: DeviceTable, corrections: Tensor) -> Ten
     """
     rates = table.log_rates.exp()
     sums = inputs.terms @ rates[:, 1:].flatten(0, 1).T
-    work = (inputs.terms[:, 1:] * TERM_SCALE).clamp(max=1e9).pow(OVERLAP)
+    work = (inputs.terms[:, 1:] * TERM_SCALE).clamp(max=MOST_SCALED).pow(OVERLAP)
     limits = work @ (rates[:, 0, 1:] / TERM_SCALE).pow(OVERLAP).T
-    latency = inputs.terms[:, :1] * rates[:, 0, 0] + (limits + TINY).pow(1 / OVERLAP)
+    latency = inputs.terms[:, :1] * rates[:, 0, 0] + (limits + LEAST_WORK).pow(1 / OVERLAP)
     roofline = torch.cat([latency[:, :, None], sums.view(-1, table.gate.shape[0], 2)], dim=2)
     return (roofline + TINY) * corrections.exp()
 

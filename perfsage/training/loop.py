@@ -140,8 +140,10 @@ class _Trainer:
         loss, shown = batch_loss(outputs, batch, self.options.operator_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
-        self.optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
+        # A gradient beyond float32 would ruin every weight, for good.
+        if torch.isfinite(norm):
+            self.optimizer.step()
         return shown
 
     def _save(self, path: Path) -> None:

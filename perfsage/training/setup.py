@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from perfsage.device import Device
 from perfsage.models.gnn import GraphNetwork, NetworkOptions
-from perfsage.models.physics import TERMS, fit_rates, unit_rates
+from perfsage.models.physics import TERMS, energy_columns, fit_costs, fit_rates, storage_rates, unit_rates
 from perfsage.training.corpus import Corpus
 from perfsage.training.options import TrainingOptions
 
@@ -64,26 +64,58 @@ def descriptor_matrix(devices: Sequence[Device], names: Sequence[str]) -> NDArra
 
 
 def _log_rates(corpus: Corpus, devices: Sequence[Device]) -> NDArray[np.float32]:
-    """Return float32[devices, 3, terms]: what full utilisation gives for a latency that is described.
+    """Return float32[devices, 3, terms]: what is described of a latency or a storage.
 
     All other rates are fitted, per device or jointly for those that are described.
     """
     totals = corpus.term_totals()
     rates = np.full((len(devices), len(ADDITIVE), len(TERMS)), np.nan)
     units = [unit_rates(device.descriptors) for device in devices]
+    stored = [storage_rates(device.descriptors) for device in devices]
     described = [i for i, unit in enumerate(units) if unit is not None]
     for row, metric in enumerate(ADDITIVE):
         values = np.exp(corpus.log_labels[:, :, metric].astype(np.float64))
+        given = (units, _energy_rates(totals, np.exp(corpus.log_labels.astype(np.float64)), devices), stored)[
+            row
+        ]
         groups = [[i] for i, unit in enumerate(units) if unit is None]
-        if metric != 0:
-            groups.append(described)
+        groups.append([i for i in described if given[i] is None])
         for group in groups:
-            known = {i: np.isfinite(values[:, i]) for i in group}
-            if any(mask.any() for mask in known.values()):
-                here = np.concatenate([totals[mask] for mask in known.values()])
-                labels = np.concatenate([values[mask, i] for i, mask in known.items()])
+            masks = {i: np.isfinite(values[:, i]) for i in group}
+            if any(mask.any() for mask in masks.values()):
+                here = np.concatenate([totals[mask] for mask in masks.values()])
+                labels = np.concatenate([values[mask, i] for i, mask in masks.items()])
                 rates[group, row] = fit_rates(here, labels, stored=metric == 3)
-        if metric == 0:
-            for i in described:
-                rates[i, row] = units[i]
+        for i, known in enumerate(given):
+            if known is not None:
+                rates[i, row] = known
     return np.log(np.where(np.nan_to_num(rates) > 0, rates, 1e-30)).astype(np.float32)
+
+
+def _energy_rates(
+    totals: NDArray[np.float64], labels: NDArray[np.float64], devices: Sequence[Device]
+) -> list[NDArray[np.float64] | None]:
+    """Return each accelerator's energy per unit of its terms, None for other devices.
+
+    `totals` float64[graphs, terms], `labels` float64[graphs, devices, metrics]. A MAC and a byte of each kind
+    of memory cost the same wherever they occur, so that all accelerators are fitted at once.
+    """
+    places = [energy_columns(device.descriptors) for device in devices]
+    names = sorted({name for found in places if found for name in found})
+    rows, values = [], []
+    for index, found in enumerate(places):
+        known = np.isfinite(labels[:, index, 1])
+        if found and known.any():
+            none = np.zeros(int(known.sum()))
+            rows.append(np.stack([totals[known, found[n]] if n in found else none for n in names], axis=1))
+            values.append(labels[known, index, 1])
+    if not rows:
+        return [None] * len(devices)
+    costs = fit_costs(np.concatenate(rows), np.concatenate(values))
+    made: list[NDArray[np.float64] | None] = []
+    for found in places:
+        rates = np.zeros(len(TERMS))
+        for name, column in (found or {}).items():
+            rates[column] = costs[names.index(name)]
+        made.append(rates if found else None)
+    return made

@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as s
 
 from perfsage.errors import InvalidModelError
 from perfsage.graph import Graph, read_graph, read_structure, strip_weights
+from perfsage.graph.weightless import STATISTICS_RECORDS
 from tests.graph.reader_models import (
     MADE,
     REAL_FILES,
@@ -169,14 +170,14 @@ def test_structures_that_lie_are_refused() -> None:
     length = int.from_bytes(data[12:16], "little")
     header, body = json.loads(data[16 : 16 + length]), data[16 + length :]
 
-    def rebuilt(body: bytes = body, version: int = 1, **changes: object) -> bytes:
+    def rebuilt(body: bytes = body, version: int = 2, **changes: object) -> bytes:
         text = json.dumps(header | changes).encode()
         return data[:8] + version.to_bytes(4, "little") + len(text).to_bytes(4, "little") + text + body
 
     assert read_graph(rebuilt()).graph_id == read_graph(data).graph_id
     bomb = zlib.compress(bytes(50_000_000))
     for wrong in (
-        rebuilt(version=2),
+        rebuilt(version=3),
         rebuilt(model_id="x"),
         rebuilt(flatbuffer_bytes=-1),
         rebuilt(flatbuffer_bytes=1 << 40),
@@ -191,3 +192,20 @@ def test_structures_that_lie_are_refused() -> None:
     ):
         with pytest.raises(InvalidModelError):
             read_graph(wrong)
+
+
+def test_structures_of_the_first_version_are_read_with_what_their_entropy_says() -> None:
+    structure = strip_weights(CASES[0])
+    length = int.from_bytes(structure[12:16], "little")
+    header, body = structure[16 : 16 + length], structure[16 + length :]
+    count = json.loads(header)["records"]
+    size = STATISTICS_RECORDS[2].itemsize
+    records = [body[-size * (count - i) :][: STATISTICS_RECORDS[1].itemsize] for i in range(count)]
+    head = structure[:8] + (1).to_bytes(4, "little") + structure[12:16] + header
+    first = read_structure(head + body[: len(body) - size * count] + b"".join(records))
+    assert first.graph_id == read_graph(CASES[0]).graph_id
+    found = first.subgraphs[0].columns.tensor_statistics
+    whole = read_graph(CASES[0]).subgraphs[0].columns.tensor_statistics
+    assert (found.entropy_bits == whole.entropy_bits).all()
+    known = found.known
+    assert known.any() and (found.plain_bits[known] >= 0).all() and (found.zero_bits[known] >= 1).all()

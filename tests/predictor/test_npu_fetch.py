@@ -10,20 +10,23 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.features import extract_features
+from perfsage.features.npu_columns import COMMAND_CYCLES
 from perfsage.graph import read_graph
 from profilers.npu.configuration import parse_configuration
 from profilers.npu.tasks import _compile, _rows
 
+_SRAM = ("SramFeatureMap_read", "SramFeatureMap_write", "SramWeights_read")
+
 
 def _moved(data: bytes, device: str) -> dict[int, float]:
-    """Return the bytes of activations that Vela says each operator reads and writes, by its index."""
+    """Return the bytes that Vela says each operator reads from and writes to SRAM, by its index."""
     tables: Any = _compile(parse_configuration(device), data, True).opt_database.tables
     source = {row["id"]: int(row["ext_key"]) for row in _rows(tables, "source")}
     detail = {row["id"]: row for row in _rows(tables, "perf_debug")}
     moved: dict[int, float] = {}
     for row in _rows(tables, "perf"):
         columns = detail.get(row["id"], {})
-        names = [name for name in columns if name.endswith(("FeatureMap_read", "FeatureMap_write"))]
+        names = [name for name in columns if name in _SRAM]
         total = sum(float(columns[name] or 0) for name in names)
         if row["source_id"] in source:
             index = source[row["source_id"]]
@@ -35,12 +38,12 @@ def _moved(data: bytes, device: str) -> dict[int, float]:
 def test_moved_bytes_are_velas_for_most_convolutions_on_u55(space: str, seed: int) -> None:
     data = get_space(space).build(seed, "int8").data
     features, theirs = extract_features(read_graph(data)), _moved(data, "ethos-u55-128")
-    ours = features.cost("near_u55_128") + features.cost("edge_u55_128")
+    ours = features.cost("near_u55_128")
     kinds = np.isin(features.type_names, ["CONV_2D", "DEPTHWISE_CONV_2D"])
     rows = [row for row in np.flatnonzero(kinds) if theirs.get(row, 0.0) > 0]
     errors = np.array([abs(ours[row] / theirs[row] - 1) for row in rows])
     assert len(errors) > 3
-    assert np.mean(errors < 0.02) >= 0.7
+    assert np.mean(errors < 0.05) >= 0.6
 
 
 def _head(width: int) -> tuple[Builder, Any]:
@@ -53,14 +56,15 @@ def test_a_function_that_alone_reads_its_input_costs_nothing() -> None:
     builder, x = _head(16)
     builder.output(builder.hard_swish(x))
     features = extract_features(read_graph(builder.finish()))
-    assert features.cost("cycles_u55_128")[1] == 0
+    assert features.cost("cycles_u55_128")[1] == COMMAND_CYCLES
+    assert features.cost("near_u55_128")[1] == 0
 
 
 def test_a_function_beside_another_reader_costs_cycles() -> None:
     builder, x = _head(16)
     builder.output(builder.mul(x, builder.logistic(x)))
     features = extract_features(read_graph(builder.finish()))
-    assert features.cost("cycles_u55_128")[1] > 0
+    assert features.cost("cycles_u55_128")[1] > COMMAND_CYCLES
 
 
 def test_only_parts_that_others_read_are_copied() -> None:
@@ -70,15 +74,15 @@ def test_only_parts_that_others_read_are_copied() -> None:
     builder.output(builder.concat([y, alone]))
     features = extract_features(read_graph(builder.finish()))
     row = list(features.type_names).index("CONCATENATION")
-    assert features.cost("cycles_u55_128")[row] > 0
-    assert features.cost("near_u55_128")[row] + features.cost("edge_u55_128")[row] > 0
+    assert features.cost("cycles_u55_128")[row] > COMMAND_CYCLES
+    assert features.cost("near_u55_128")[row] > 0
 
 
 def test_the_graphs_ends_are_moved_outside() -> None:
     builder, x = _head(16)
     builder.output(builder.conv(x, 8, kernel=(1, 1)))
     features = extract_features(read_graph(builder.finish()))
-    assert (features.cost("edge_u85_1024")[:2] > 0).all()
+    assert (features.cost("far_u85_1024")[:2] > 3 * 16 * 16).all()
     assert features.cost("near_u85_1024")[0] > 0
 
 
@@ -87,5 +91,4 @@ def test_a_transpose_takes_what_enters_as_a_whole() -> None:
     x = builder.transpose(builder.input((1, 3, 32, 24)), (0, 2, 3, 1))
     builder.output(builder.conv(x, 8, kernel=(3, 3)))
     features = extract_features(read_graph(builder.finish()))
-    for device in ("u55_128", "u65_512"):
-        assert features.cost(f"edge_{device}")[0] == 3 * 32 * 24
+    assert features.cost("far_u65_512")[0] == 3 * 32 * 24

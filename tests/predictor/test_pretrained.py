@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from perfsage import Interval, Metric, Predictor, load_predictor
+from dataset.builder import Builder
+from perfsage import Interval, Metric, Predictor, Unavailable, load_predictor
 from perfsage.graph import read_graph
 from perfsage.predictor import PRETRAINED, pretrained_names
 from perfsage.training.card import CARD_NAME, card_text
@@ -53,3 +54,31 @@ def test_tflm_is_exact(shipped: Predictor) -> None:
     [prediction] = shipped.predict(data, ["tflm"]).predictions
     storage = prediction.metrics[Metric.STORAGE_BYTES]
     assert isinstance(storage, Interval) and storage.value == len(data)
+
+
+def test_a_network_that_an_npu_leaves_to_the_cpu_has_no_figure_for_it(shipped: Predictor) -> None:
+    b = Builder(dtype="int8", seed=1)
+    b.output(b.depth_to_space(b.input((1, 8, 8, 16)), 2))
+    npu, mcu = shipped.predict(b.finish(), ["ethos-u55-128", "tflm"]).predictions
+    latency = npu.metrics[Metric.LATENCY_MS]
+    assert isinstance(latency, Unavailable) and "left to the CPU" in latency.reason
+    assert isinstance(mcu.metrics[Metric.PEAK_MEMORY_BYTES], Interval)
+
+
+def test_convolutions_alone_are_predicted_like_networks(shipped: Predictor) -> None:
+    """A chain of equal convolutions is unlike any network, and the compiler's formulas hold all the same."""
+    profiler = open_profiler("ethos-u65-512")
+    for length in (1, 4):
+        b = Builder(dtype="int8", seed=1)
+        x = b.input((1, 56, 56, 32))
+        for _ in range(length):
+            x = b.conv(x, 32, kernel=3)
+        b.output(x)
+        data = b.finish()
+        [outcome] = profiler.profile([Model(data, read_graph(data))], Plan())
+        [actual] = [m.value for m in outcome.measurements if m.metric is Metric.LATENCY_MS]
+        [prediction] = shipped.predict(data, ["ethos-u65-512"]).predictions
+        predicted = prediction.metrics[Metric.LATENCY_MS]
+        assert isinstance(predicted, Interval) and actual is not None
+        assert predicted.value == pytest.approx(actual, rel=0.2)
+    profiler.close()

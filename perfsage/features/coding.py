@@ -1,0 +1,72 @@
+"""How many bytes an NPU's code makes of weights and of the zeros that fill up its microblocks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
+
+Float64 = NDArray[np.float64]
+
+RUN_THRESHOLD = 5.0
+"""Zeros are coded as runs where they occur more than so many times as often as any other value."""
+_HEAD_BITS = 39.0
+"""What begins and ends a stream, without a palette."""
+_STREAM_BITS = 128.0
+_RUN_PARAMETERS = 4
+
+
+def coded_share(statistics: NDArray[np.float32]) -> Float64:
+    """Return the coded bytes of each byte of weights without any padding, float64[n]."""
+    one = np.ones((len(statistics), 1))
+    bits = _bits(one, np.zeros_like(one), _columns(statistics))[:, 0] / 8.0
+    return np.where(statistics[:, 0] > 0, bits, UNKNOWN_SHARE)
+
+
+def coded_bytes(
+    weights: Float64, elements: Float64, streams: Float64, statistics: NDArray[np.float32]
+) -> Float64:
+    """Return float64[n, d]: bytes of `elements` [n, d], of which `weights` [n] are not padding.
+
+    They come in `streams` [d], each a multiple of 16 bytes.
+    """
+    rows = np.flatnonzero((weights > 0) & (elements.max(axis=1) > 0))
+    made = np.zeros(elements.shape)
+    made[rows] = _coded(weights[rows], elements[rows], streams, _columns(statistics[rows]))
+    return made
+
+
+def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:
+    given = np.broadcast_to(weights[:, None], elements.shape)
+    bits = _bits(given, np.maximum(elements - given, 0.0), columns)
+    bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * given)
+    each = np.ceil((bits / streams + columns["palette"] * 256.0 + _HEAD_BITS) / _STREAM_BITS)
+    return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
+
+
+def _columns(statistics: NDArray[np.float32]) -> dict[str, Float64]:
+    """Return each column of WEIGHT_COLUMNS without its prefix, float64[n, 1]."""
+    table = statistics.astype(np.float64)
+    return {name.removeprefix("weight_"): table[:, i : i + 1] for i, name in enumerate(WEIGHT_COLUMNS)}
+
+
+def _bits(weights: Float64, padding: Float64, columns: dict[str, Float64]) -> Float64:
+    """Return the bits of so many weights and zeros: zeros like other values, or as runs where these are many.
+
+    Zeros among the weights are taken to be independent, those of the padding to come together.
+    """
+    share = np.minimum(columns["sparsity"], 1.0 - 1e-6)
+    plain = 8.0 * (weights * columns["plain"] + padding * columns["zero"])
+    zeros, others = weights * share, weights * (1.0 - share)
+    in_runs = padding + zeros * (1.0 - (1.0 - share) ** 2)
+    runs = (zeros + padding > RUN_THRESHOLD * columns["common"] * weights) & (
+        in_runs >= (zeros + padding) / 2
+    )
+    lengths = np.full(padding.shape, np.inf)
+    clumped = padding / np.maximum(others, 1.0)
+    for exponent in range(_RUN_PARAMETERS):
+        beyond = share ** (1 << exponent)
+        step = beyond / (1.0 - beyond) + 1.0 + exponent
+        lengths = np.minimum(lengths, step + clumped / (1 << exponent))
+    return np.where(runs, others * (8.0 * columns["nonzero"] + lengths), plain)

@@ -1,0 +1,39 @@
+"""How blocks of outputs follow each other: products, outputs, commands and the first and last transfer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu_fetch import SCALE_BYTES, Moved
+from perfsage.features.npu_geometry import Geometry
+from perfsage.features.npu_work import DEPTHWISE, Float64, Work
+
+
+def block_cycles(
+    work: Work,
+    geometry: Geometry,
+    products: Float64,
+    outputs: Float64,
+    depth: Float64,
+    count: Float64,
+    bytes_moved: Moved,
+) -> Float64:
+    """Return the cycles of `count` blocks with so many cycles of products and of outputs each, float64[n, 2].
+
+    Scales and biases have to be there before outputs are: from a copy in SRAM (the first column), or from
+    where constants are.
+    """
+    weighted = work.is_matrix | (work.kind == DEPTHWISE)
+    made = []
+    for memory in (geometry.near, geometry.far):
+        after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
+        made.append(_paced(products, np.maximum(outputs, after), count, bytes_moved))
+    return np.stack(made, axis=1)
+
+
+def _paced(products: Float64, after: Float64, count: Float64, bytes_moved: Moved) -> Float64:
+    apart = np.where(count > 1, abs(bytes_moved.leave - bytes_moved.enter), 0.0)
+    issued = (apart + products + after) / 4.0
+    first, second = np.maximum(products, issued), np.maximum(after, issued)
+    longest, shortest = np.maximum(first, second), np.minimum(first, second)
+    return np.asarray(longest * count + shortest + bytes_moved.enter + bytes_moved.leave)

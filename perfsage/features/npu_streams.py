@@ -1,0 +1,52 @@
+"""How many weights an NPU's stream has: those of the file, and zeros that fill up microblocks.
+
+The order is that of Vela 5's weight encoders: output channels in microblocks, input channels in eights or in
+whole blocks, kernels in parts of at most 8 by 8 with their elements padded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu_blocks import Blocks
+from perfsage.features.npu_geometry import Geometry
+from perfsage.features.npu_work import (
+    CONVOLUTION,
+    DEPTHWISE,
+    Flags,
+    Float64,
+    Work,
+    kernel_parts,
+    round_up,
+)
+
+
+def elements_u55(work: Work, geometry: Geometry, part_kernel: Flags) -> Float64:
+    """Return the elements of each stream on U55 and U65, float64[n]; 0 where there are no weights."""
+    alone = work.kind == DEPTHWISE
+    kernel = _padded(work, np.where(alone | part_kernel, 4.0, 1.0))
+    inputs = np.where(alone, 1.0, round_up(work.in_c, np.where(part_kernel, 8.0, 32.0)))
+    each = np.ceil(work.out_c / geometry.cores)
+    outputs = geometry.cores * round_up(each, float(geometry.microblocks[0][2]))
+    return np.where((work.kind == CONVOLUTION) | alone, kernel * inputs * outputs, 0.0)
+
+
+def elements_u85(work: Work, geometry: Geometry, micro: Float64, blocks: Blocks) -> Float64:
+    """Return the same on U85; `micro` float64[n, 3] are the operators' microblocks."""
+    alone = work.kind == DEPTHWISE
+    multiple = np.where(alone, 10.0, np.where(blocks.part_kernel, 5.0, 1.0))
+    more = 0.0 if geometry.macs <= 256 else (2.0 if geometry.macs <= 512 else 6.0)
+    kernel = _padded(work, multiple)
+    kernel = kernel + np.where(alone & (kernel > work.kernel_h * work.kernel_w), more, 0.0)
+    inputs = np.where(alone, 1.0, round_up(work.in_c, np.maximum(blocks.input_depth, 1.0)))
+    outputs = round_up(work.out_c, micro[:, 2])
+    return np.where((work.kind == CONVOLUTION) | alone, kernel * inputs * outputs, 0.0)
+
+
+def _padded(work: Work, multiple: Float64) -> Float64:
+    """Return the elements of kernels whose parts are padded to a multiple."""
+    total = np.zeros(len(work))
+    for part_w, times_w in kernel_parts(work.kernel_w):
+        for part_h, times_h in kernel_parts(work.kernel_h):
+            total += round_up(part_w * part_h, multiple) * times_w * times_h
+    return total

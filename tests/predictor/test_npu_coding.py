@@ -1,0 +1,61 @@
+"""What an NPU's code makes of weights, beside the flash that Vela itself reports."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dataset.builder import Builder
+from perfsage.features import extract_features
+from perfsage.graph import read_graph, read_structure, strip_weights
+from perfsage.graph.weight_coding import weight_coding
+from profilers.npu.tasks import compile_model
+
+SHAPES = ((8, 128, 128, 1), (8, 64, 64, 3), (16, 24, 40, 3), (8, 20, 300, 1), (2, 300, 70, 1))
+"""Sides, channels in and out, and kernels: without and with padding of either."""
+
+
+def _convolution(shape: tuple[int, int, int, int], sparsity: float, spread: float) -> bytes:
+    side, channels, filters, kernel = shape
+    b = Builder(dtype="int8", seed=1, sparsity=sparsity, spread=spread)
+    b.output(b.conv(b.input((1, side, side, channels)), filters, kernel=kernel))
+    return b.finish()
+
+
+@pytest.mark.parametrize(("device", "most"), [("ethos-u55-128", 0.015), ("ethos-u85-256", 0.02)])
+def test_coded_weights_and_scales_are_velas_flash(device: str, most: float) -> None:
+    errors = []
+    for shape in SHAPES:
+        for sparsity, spread in ((0.0, 1.0), (0.2, 0.4), (0.6, 0.2)):
+            data = _convolution(shape, sparsity, spread)
+            features = extract_features(read_graph(data))
+            name = device.removeprefix("ethos-").replace("-", "_")
+            ours = features.cost(f"coded_{name}").sum() + 10 * features.cost("channels").sum()
+            theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+            errors.append(abs(ours / theirs - 1))
+    assert np.median(errors) < most
+
+
+def test_a_structure_without_weights_says_the_same() -> None:
+    graph = read_graph(_convolution(SHAPES[2], 0.3, 0.6))
+    whole, stripped = extract_features(graph), extract_features(read_structure(strip_weights(graph)))
+    assert np.array_equal(whole.physical, stripped.physical)
+    assert np.array_equal(whole.node, stripped.node)
+
+
+def test_equal_weights_take_next_to_nothing() -> None:
+    """One value alone has a palette of one entry, and zeros come as runs."""
+    dense = extract_features(read_graph(_convolution(SHAPES[0], 0.0, 1.0)))
+    pruned = extract_features(read_graph(_convolution(SHAPES[0], 0.99, 1.0)))
+    assert pruned.cost("coded_u55_128")[0] < dense.cost("coded_u55_128")[0] / 10
+
+
+def test_zero_points_shift_the_values_that_are_coded() -> None:
+    """uint8 weights around 131 are int8 weights around 0, alone or beside others."""
+    rng = np.random.default_rng(0)
+    values = np.clip(np.round(rng.normal(0, 20, (3, 4000))), -100, 100).astype(int)
+    signed = np.stack([np.bincount(row + 128, minlength=256) for row in values]).astype(np.int32)
+    shifted = np.stack([np.bincount(row + 131 + place, minlength=256) for place, row in enumerate(values)])
+    plain = weight_coding(signed, -128, np.zeros(3, np.int64))
+    moved = weight_coding(shifted.astype(np.int32), 0, np.array([131, 132, 133]))
+    assert all(np.array_equal(a, b) for a, b in zip(plain, moved, strict=True))
