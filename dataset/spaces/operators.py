@@ -140,6 +140,8 @@ _STEPS: dict[str, Step] = {
     "reduce": _reduce,
     "product": _product,
 }
+_ANY_RANK = ("arithmetic", "function", "reduce")
+"""The other steps need images, and what was unpacked is none."""
 _WEIGHTS = (9, 5, 4, 4, 3, 4, 4, 4, 2, 1)
 _WAYS: dict[str, tuple[str, ...]] = {
     "enlarge": ("transpose_conv", "bilinear", "bilinear", "nearest"),
@@ -178,6 +180,8 @@ class Operators:
         b = Builder(dtype=dtype, seed=seed, description=f"operators {seed}", **weights)
         x = b.input((1, *architecture["input"]))
         for step in architecture["steps"]:
+            if step["kind"] not in _ANY_RANK and len(x.shape) == 3:
+                x = b.reshape(x, (1, x.shape[1], 1, x.shape[2]))
             x = _STEPS[step["kind"]](b, x, step)
         b.output(b.arg_max(x) if architecture["last"] == "arg_max" else x)
         return BuiltNetwork(b.finish(), architecture, architecture["family"])
