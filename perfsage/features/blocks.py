@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_formats import BRICK, JOINTS, PARTS
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 from perfsage.graph.lifetimes import NEVER, lifetimes, live_bytes
@@ -26,9 +27,8 @@ _IN_PLACE = """
 """
 IN_PLACE = tuple(_IN_PLACE.split())
 """These may write their result over an input that nobody needs any more."""
-VIEWS = ("CONCATENATION", "PACK", "SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE")
+VIEWS = (*JOINTS, *PARTS)
 """These need no second copy: their parts are written or read in place."""
-BRICK = 16
 
 
 def block_costs(operands: Operands, shapes: Float64, macs: Float64, weight_bytes: Float64) -> Float64:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_formats import renaming
+from perfsage.features.npu_formats import ARITHMETIC, makers
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-_ARITHMETIC = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 _LONGEST = 4
 
 
@@ -39,17 +38,11 @@ def chains(
     `owner` int64[n] is the row that does each operator: its own, or another where it is fused.
     """
     count = len(operands.type)
-    table, results = subgraph.columns.operator_inputs, subgraph.columns.operator_outputs
-    readers = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1)
-    readers[[*subgraph.outputs]] += 1
-    maker = np.full(operands.absent + 1, -1)
-    able = ~(renaming(operands) | operands.is_type("CONCATENATION") | refused)
-    maker[results.values] = np.where(able[results.row_indices], results.row_indices, -1)
-    elements = operands.elements
+    maker, elements = makers(subgraph, operands, refused), operands.elements
     sources = np.stack([operands.data, operands.second], axis=1)
-    fitting = (readers[sources] == 1) & (elements[sources] == elements[operands.result][:, None])
+    fitting = (operands.readers[sources] == 1) & (elements[sources] == elements[operands.result][:, None])
     before = np.where(fitting, maker[sources], -1).max(axis=1)
-    within = operands.is_type(*_ARITHMETIC) & (before >= 0) & ~refused & (owner == np.arange(count))
+    within = operands.is_type(*ARITHMETIC) & (before >= 0) & ~refused & (owner == np.arange(count))
     link = np.where(within, owner[np.maximum(before, 0)], np.arange(count))
     for _ in range(_LONGEST):
         link = link[link]

@@ -61,7 +61,7 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     for table in (columns.operator_inputs, columns.operator_outputs):
         inside[table.values[outside[table.row_indices]]] = False
     table, results = columns.operator_inputs, columns.operator_outputs
-    fixed = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1) > 1
+    fixed = operands.readers > 1
     fixed[results.values] |= renamed[results.row_indices]
     fixed[[*subgraph.inputs]] = True
     fixed[results.values] |= outside[results.row_indices]
@@ -89,9 +89,7 @@ def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
     if not padded.any():
         return
     table = subgraph.columns.operator_inputs
-    there = table.values >= 0
-    readers = np.bincount(table.values[there], minlength=operands.absent + 1)
-    able = operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D")[table.row_indices]
-    windows = np.bincount(table.values[there & able], minlength=operands.absent + 1)
-    alone = (readers[operands.result] == 1) & (windows[operands.result] == 1)
+    able = (table.values >= 0) & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D")[table.row_indices]
+    windows = np.bincount(table.values[able], minlength=operands.absent + 1)
+    alone = (operands.readers[operands.result] == 1) & (windows[operands.result] == 1)
     draft.kind[padded & alone] = NOTHING

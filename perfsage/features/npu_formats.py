@@ -18,12 +18,14 @@ Flags = NDArray[np.bool_]
 BRICKS, LINEAR, EDGE = range(3)
 """EDGE is linear, too, and lies where the application has it: in DRAM, for the larger accelerators."""
 BRICK = 16
+ARITHMETIC = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 TABLES = (
     *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
     *("EXP", "LOG", "RSQRT", "SQRT"),
 )
 """Functions of one value, which a look-up table holds."""
-COPIES = (*TABLES, "RELU", "RELU6", "QUANTIZE", "PAD", "PADV2", "MIRROR_PAD")
+_FUNCTIONS = (*TABLES, "RELU", "RELU6")
+COPIES = (*_FUNCTIONS, "QUANTIZE", "PAD", "PADV2", "MIRROR_PAD")
 """What an NPU does as a pooling of one element where nothing else does it on the way out."""
 REDUCTIONS = ("REDUCE_MAX", "REDUCE_MIN", "SUM", "ARG_MAX")
 """These are worked off like poolings of one element over what they read."""
@@ -32,7 +34,7 @@ PARTS = ("SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE")
 """What these make lies where their input does, but for what has to leave the graph."""
 JOINTS = ("CONCATENATION", "PACK")
 """The parts of these are written where their result lies."""
-_RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
+_RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 
 
 def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
@@ -61,16 +63,21 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
 
     These are functions that alone read what an operator makes.
     """
-    table = subgraph.columns.operator_inputs
-    readers = np.bincount(table.values[table.values >= 0], minlength=operands.absent + 1)
-    readers[[*subgraph.outputs]] += 1
-    made, maker = np.zeros(operands.absent + 1, dtype=np.bool_), np.zeros(operands.absent + 1, dtype=np.int64)
+    maker = makers(subgraph, operands, refused | operands.is_type(*TABLES))[operands.data]
+    alone = (operands.readers[operands.data] == 1) & (maker >= 0)
+    return np.asarray(operands.is_type(*_FUNCTIONS) & alone & ~refused), maker
+
+
+def makers(subgraph: Subgraph, operands: Operands, unable: Flags) -> NDArray[np.int64]:
+    """Return the row of what computes each tensor, int64[tensors + 1]; -1 where nothing does.
+
+    What only names its input anew, joins others, or is `unable` bool[n], does not compute.
+    """
     results = subgraph.columns.operator_outputs
-    able = ~(operands.is_type(*_RENAMING, *TABLES, "CONCATENATION") | refused)
-    made[results.values], maker[results.values] = able[results.row_indices], results.row_indices
-    alone = (readers[operands.data] == 1) & made[operands.data]
-    within = np.asarray(operands.is_type(*TABLES, "RELU", "RELU6") & alone & ~refused)
-    return within, maker[operands.data]
+    able = ~(renaming(operands) | operands.is_type("CONCATENATION") | unable)
+    made = np.full(operands.absent + 1, -1)
+    made[results.values] = np.where(able[results.row_indices], results.row_indices, -1)
+    return made
 
 
 def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:

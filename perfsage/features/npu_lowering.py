@@ -7,6 +7,8 @@ rows of a fully connected layer are laid out as an image.
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,8 @@ from perfsage.features.npu_copies import (
     spread_reductions,
 )
 from perfsage.features.npu_draft import Draft
-from perfsage.features.npu_ends import ends_of
-from perfsage.features.npu_formats import COPIES, REDUCTIONS
+from perfsage.features.npu_ends import Ends, ends_of
+from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, PARTS, REDUCTIONS
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_work import (
     CONVOLUTION,
@@ -50,13 +52,10 @@ _KINDS = {
     POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST, *COPIES, *REDUCTIONS),
     TRANSPOSED: ("TRANSPOSE",),
     SOFTMAX: ("SOFTMAX",),
-    NOTHING: (
-        *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CONCATENATION", "PACK", "UNPACK", "SPLIT", "SPLIT_V"),
-        *("SLICE", "STRIDED_SLICE", "SHAPE"),
-    ),
+    NOTHING: (*ALIASES, *JOINTS, *PARTS, "SHAPE"),
 }
 _OUTPUTS = {"mul": ("MUL", "BATCH_MATMUL"), "add": ("ADD", "SUB"), "max_pool": ("MAX_POOL_2D",)}
-_BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "DIV")
+_BINARY = (*ARITHMETIC, "DIV")
 
 
 def work_of(
@@ -95,23 +94,31 @@ def work_of(
         groups=groups,
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
-        kind_u85=ends.kind_u85,
-        table=ends.table,
-        clamped=ends.clamped,
-        chained=ends.chained,
-        source=ends.source,
-        target=ends.target,
-        source_u85=ends.source_u85,
-        target_u85=ends.target_u85,
-        source_spill=ends.source_spill,
-        target_spill=ends.target_spill,
         batch=draft.batch,
-        **{f"out_{axis}": draft.out[:, i] for i, axis in enumerate("hwc")},
-        **{f"in_{axis}": draft.into[:, i] for i, axis in enumerate("hwc")},
-        **{f"kernel_{axis}": draft.kernel[:, i] for i, axis in enumerate("hw")},
-        **{f"stride_{axis}": draft.stride[:, i] for i, axis in enumerate("hw")},
-        **{f"span_{axis}": spans[:, i] for i, axis in enumerate("hw")},
+        **_columns_of(ends),
+        **_by_axis(
+            {
+                "out": draft.out,
+                "in": draft.into,
+                "kernel": draft.kernel,
+                "stride": draft.stride,
+                "span": spans,
+            }
+        ),
     )
+
+
+def _columns_of(ends: Ends) -> dict[str, Any]:
+    return {field.name: getattr(ends, field.name) for field in fields(ends)}
+
+
+def _by_axis(tables: dict[str, Float64]) -> dict[str, Any]:
+    """Return the columns of each table [n, 2 or 3] by its name and the axis."""
+    return {
+        f"{name}_{axis}": table[:, i]
+        for name, table in tables.items()
+        for i, axis in enumerate("hwc"[: table.shape[1]])
+    }
 
 
 def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:

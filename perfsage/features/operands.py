@@ -24,7 +24,8 @@ class Operands:
 
     `data` is the main input, `second` the input after the first, `weight` the second one where it is
     constant, `result` the first output. `dimensions` float64[tensors + 1, 4] are the last four dimensions of
-    each tensor, ones on the left, and `elements` their product; the last row stands for absent tensors.
+    each tensor, ones on the left, `elements` their product, and `readers` int64[tensors + 1] how often it is
+    read, by operators or by whom the graph's outputs are for; the last row stands for absent tensors.
     """
 
     def __init__(self, subgraph: Subgraph) -> None:
@@ -47,6 +48,8 @@ class Operands:
         self.dimensions = _dimensions(columns.tensor_shape.values, columns.tensor_shape.offsets)
         height, width, depth = self.dimensions[:, 1], self.dimensions[:, 2], self.dimensions[:, 3]
         self.elements = self.dimensions[:, 0] * height * width * depth
+        self.readers = np.bincount(ins.values[ins.values >= 0], minlength=self.absent + 1)
+        self.readers[[*subgraph.outputs]] += 1
 
     def is_type(self, *names: str) -> Flags:
         """Return which operators are of one of these builtin types."""

@@ -125,7 +125,12 @@ class _Trainer:
                 break
             self._schedule(share)
             losses.append(self._step(self.corpus.batch(part, self.place)))
-        return float(np.mean(losses)) if losses else math.nan
+        if losses and np.isnan(losses).all():
+            raise InvalidInputError(
+                "no step of an epoch had a finite gradient",
+                hint="Look for labels or networks that are beyond all others, and leave them out.",
+            )
+        return float(np.nanmean(losses)) if losses else math.nan
 
     def _schedule(self, share: float) -> None:
         warm = min(1.0, share / WARM_UP) if self.epoch or share else 1e-2
@@ -134,6 +139,7 @@ class _Trainer:
             group["lr"] = self.options.learning_rate * factor
 
     def _step(self, batch: Batch) -> float:
+        """Return the loss to show; NaN where the step was left out."""
         self.network.train()
         keep = (torch.rand(len(self.dropout), generator=self.draws) >= self.dropout).float().to(self.place)
         outputs = self.parallel(batch.inputs, neighbours_of(batch.inputs), keep)
@@ -142,8 +148,9 @@ class _Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
         # A gradient beyond float32 would ruin every weight, for good.
-        if torch.isfinite(norm):
-            self.optimizer.step()
+        if not torch.isfinite(norm):
+            return math.nan
+        self.optimizer.step()
         return shown
 
     def _save(self, path: Path) -> None:

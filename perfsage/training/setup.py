@@ -70,25 +70,24 @@ def _log_rates(corpus: Corpus, devices: Sequence[Device]) -> NDArray[np.float32]
     """
     totals = corpus.term_totals()
     rates = np.full((len(devices), len(ADDITIVE), len(TERMS)), np.nan)
+    labels = np.exp(corpus.log_labels.astype(np.float64))
     units = [unit_rates(device.descriptors) for device in devices]
     stored = [storage_rates(device.descriptors) for device in devices]
+    known = (units, _energy_rates(totals, labels, devices), stored)
     described = [i for i, unit in enumerate(units) if unit is not None]
-    for row, metric in enumerate(ADDITIVE):
-        values = np.exp(corpus.log_labels[:, :, metric].astype(np.float64))
-        given = (units, _energy_rates(totals, np.exp(corpus.log_labels.astype(np.float64)), devices), stored)[
-            row
-        ]
+    for row, (metric, given) in enumerate(zip(ADDITIVE, known, strict=True)):
+        values = labels[:, :, metric]
         groups = [[i] for i, unit in enumerate(units) if unit is None]
         groups.append([i for i in described if given[i] is None])
         for group in groups:
             masks = {i: np.isfinite(values[:, i]) for i in group}
             if any(mask.any() for mask in masks.values()):
                 here = np.concatenate([totals[mask] for mask in masks.values()])
-                labels = np.concatenate([values[mask, i] for i, mask in masks.items()])
-                rates[group, row] = fit_rates(here, labels, stored=metric == 3)
-        for i, known in enumerate(given):
-            if known is not None:
-                rates[i, row] = known
+                there = np.concatenate([values[mask, i] for i, mask in masks.items()])
+                rates[group, row] = fit_rates(here, there, stored=metric == 3)
+        for i, found in enumerate(given):
+            if found is not None:
+                rates[i, row] = found
     return np.log(np.where(np.nan_to_num(rates) > 0, rates, 1e-30)).astype(np.float32)
 
 

@@ -85,6 +85,18 @@ def test_padding_for_a_convolution_alone_is_part_of_it() -> None:
     assert more.cost("cycles_u55_128")[_row(more, "PAD")] > COMMAND_CYCLES
 
 
+def test_what_leaves_the_graph_as_well_is_padded_and_joined_for_itself() -> None:
+    b = Builder(dtype="int8", seed=3)
+    padded = b.pad(b.conv(b.input((1, 16, 16, 16)), 16), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    part = b.conv(padded, 16, kernel=3, padding="valid")
+    joined = b.concat([part, b.conv(padded, 16, kernel=3, padding="valid")])
+    for tensor in (padded, part, b.conv(joined, 8)):
+        b.output(tensor)
+    features = extract_features(read_graph(b.finish()))
+    for name in ("PAD", "CONCATENATION"):
+        assert features.cost("cycles_u55_128")[_row(features, name)] > COMMAND_CYCLES
+
+
 def test_floats_are_left_to_the_cpu() -> None:
     b = Builder(dtype="float32", seed=3)
     b.output(b.conv(b.input((1, 8, 8, 4)), 8))

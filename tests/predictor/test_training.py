@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from perfsage.training import (
     TrainingOptions,
     TrainingReport,
     leave_out,
+    loop,
     random_split,
     train,
 )
@@ -173,3 +176,23 @@ def test_a_configuration_never_measured_is_inferred_from_its_relatives(
     own, cousin = TERMS.index("cycles_u55_256"), TERMS.index("cycles_u55_128")
     assert rates[1, own] > 1e-9 > rates[1, cousin]
     assert rates[1, own].item() == pytest.approx(rates[0, cousin].item())
+
+
+def test_a_step_without_a_finite_gradient_is_left_out_and_an_epoch_of_them_is_said(
+    examples: list[Example], devices: list[Device], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is a test double: no label that is let in makes it infinite any more."""
+    actual, calls = loop.batch_loss, iter(range(1000))
+    bad = {0}
+
+    def sometimes(*given: Any) -> tuple[torch.Tensor, float]:
+        loss, shown = actual(*given)
+        return loss * (math.inf if next(calls) in bad else 1.0), shown
+
+    monkeypatch.setattr(loop, "batch_loss", sometimes)
+    losses: list[float] = []
+    train(examples[:60], devices, tmp_path, TINY, progress=lambda state: losses.append(state.loss))
+    assert len(losses) == TINY.epochs and np.isfinite(losses).all()
+    bad.update(range(1000))
+    with pytest.raises(InvalidInputError, match="finite gradient"):
+        train(examples[:60], devices, tmp_path / "other", TINY)
