@@ -79,56 +79,64 @@ def _values(count: int) -> Array:
 def _coding(counts: Array) -> Array:
     """Return float64[5, t] in the order of Coding; `counts` int32[t, w] as `_by_magnitude` orders them."""
     keys = (counts << _POSITION_BITS) | np.arange(counts.shape[1], dtype=np.int32)
-    best = np.sort(keys, axis=1)[:, : -PALETTE - 3 : -1]
+    # A row for each rank: what looks at all ranks of a tensor is fast along the first axis.
+    best = np.ascontiguousarray(np.sort(keys, axis=1)[:, : -PALETTE - 3 : -1].T)
     # Without zeros the palette has room for one value more.
-    without = best[:, 1:].copy()
-    ahead = (best & _POSITIONS) > 0
-    ahead &= np.logical_and.accumulate(ahead, axis=1)
-    without[ahead[:, :-1]] = best[:, :-1][ahead[:, :-1]]
-    total = np.maximum(counts.sum(axis=1), 1)
+    ahead = np.logical_and.accumulate((best & _POSITIONS) > 0, axis=0)
+    without = np.where(ahead[:-1], best[:-1], best[1:])
     floats = counts.astype(np.float32)
-    plain, zero, palette = _symbols(keys, floats, best[:, :-1])
+    count = floats.sum(axis=1)
+    total = np.maximum(count, 1)
+    plain, zero, palette = _symbols(keys, floats, count, best[:-1])
+    others = count - floats[:, 0]
     keys[:, 0] = floats[:, 0] = 0
-    nonzero = _symbols(keys, floats, without)[0]
-    common = without[:, 0] >> _POSITION_BITS
-    others = np.maximum(total - counts[:, 0], 1)
-    return np.stack([plain / total, zero, nonzero / others, common / total, palette])
+    nonzero = _symbols(keys, floats, others, without)[0]
+    common = without[0] >> _POSITION_BITS
+    return np.stack([plain / total, zero, nonzero / np.maximum(others, 1), common / total, palette])
 
 
-def _symbols(keys: Array, counts: Array, best: Array) -> tuple[Array, Array, Array]:
+def _symbols(keys: Array, counts: Array, count: Array, best: Array) -> tuple[Array, Array, Array]:
     """Return the bits of all values, of a zero more, and of the palette, float64[t] each.
 
-    `keys` int32[t, w] are `counts` float32[t, w] and positions in one, and `best` [t, PALETTE + 1] the
-    largest of them. Counts are at most 2 ** 13, so that sums of their bits are exact.
+    `keys` int32[t, w] are `counts` float32[t, w] and positions in one, `count` float32[t] their sums and
+    `best` [PALETTE + 1, t] the largest keys. Counts are at most 2 ** 13, so that sums of bits are exact.
     """
     frequent = best >> _POSITION_BITS
-    fits, best, frequent = frequent[:, PALETTE] == 0, best[:, :PALETTE], frequent[:, :PALETTE]
-    count, size = counts.sum(axis=1), (frequent > 0).sum(axis=1)
-    palette = frequent.sum(axis=1) >= count // 2
+    fits, best, frequent = frequent[PALETTE] == 0, best[:PALETTE], frequent[:PALETTE]
+    size = (frequent > 0).sum(axis=0)
+    palette = frequent.sum(axis=0) >= count // 2
     first = (keys[:, : _MOST_UNARY + 1] >> _POSITION_BITS > 0).argmax(axis=1)
     shift = np.where(palette, PALETTE, 0) - np.where(counts[:, :_MOST_UNARY].any(axis=1), first, _MOST_UNARY)
-    least = np.where(palette, best[:, -1], _BEYOND)
-    bits = _direct(counts * (keys < least[:, None]), shift)
-    bits += (frequent * palette[:, None]).astype(np.float32) @ _costs(0)[:PALETTE]
-    widest = np.where(frequent > 0, best & _POSITIONS, 0).max(axis=1)
+    least = np.where(palette, best[-1], _BEYOND)
+    bits = np.empty((2 * len(_DIVISORS) + 1, len(counts)))
+    bits[:-1] = _direct(keys, counts, least, shift).T
+    bits[:-1] += _costs(0)[:PALETTE].T @ (frequent * palette).astype(np.float32)
+    widest = np.where(frequent > 0, best & _POSITIONS, 0).max(axis=0)
     rows = np.flatnonzero(~palette)
     widest[rows] = counts.shape[1] - 1 - (counts[rows, ::-1] > 0).argmax(axis=1)
     width = np.maximum(np.ceil(np.log2(widest + 1.0)), 2.0)
     plain = np.where(fits, np.ceil(np.log2(np.maximum(size, 2))), np.inf)
     plain = np.where(palette, plain, width)
-    bits = np.column_stack([bits, plain * count])
-    chosen = bits.argmin(axis=1)
-    rank = np.where(keys[:, 0] >= least, (best > keys[:, :1]).sum(axis=1), np.maximum(shift, 0))
-    zero = np.where(chosen < bits.shape[1] - 1, _costs(0)[rank, np.minimum(chosen, 11)], plain)
-    return bits.min(axis=1), zero, np.where(palette, size * width, 0.0)
+    bits[-1] = plain * count
+    chosen = bits.argmin(axis=0)
+    rank = np.where(keys[:, 0] >= least, (best > keys[:, 0]).sum(axis=0), np.maximum(shift, 0))
+    zero = np.where(chosen < len(bits) - 1, _costs(0)[rank, np.minimum(chosen, 11)], plain)
+    return bits.min(axis=0), zero, np.where(palette, size * width, 0.0)
 
 
-def _direct(counts: Array, shift: Array) -> Array:
-    """Return the bits of values outside the palette, float32[t, 12], each row with its shift."""
+def _direct(keys: Array, counts: Array, least: Array, shift: Array) -> Array:
+    """Return the bits of values outside the palette, float32[t, 12], each row with its shift.
+
+    Values of the palette are those with keys of `least` [t] and more.
+    """
     bits = np.empty((len(counts), 2 * len(_DIVISORS)), dtype=np.float32)
     for value in np.unique(shift).tolist():
         rows = np.flatnonzero(shift == value)
-        bits[rows] = counts[rows] @ _costs(value)[: counts.shape[1]]
+        direct = counts[rows]
+        # Only a palette shifts what is outside it by a positive number.
+        if value > 0:
+            direct *= keys[rows] < least[rows, None]
+        bits[rows] = direct @ _costs(value)[: counts.shape[1]]
     return bits
 
 
