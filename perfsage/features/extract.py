@@ -12,7 +12,7 @@ from perfsage.features.arrays import GRAPH_COLUMNS, PHYSICAL_COLUMNS, GraphFeatu
 from perfsage.features.operators import NODE_COLUMNS, SubgraphRows, subgraph_rows
 from perfsage.graph import Graph, Subgraph
 from perfsage.graph.joining import join
-from perfsage.graph.memory_arena import estimate_arena
+from perfsage.graph.memory_arena import ArenaEstimate, estimate_arenas
 
 _LIVE, _BLOCK_LIVE = PHYSICAL_COLUMNS.index("live_bytes"), PHYSICAL_COLUMNS.index("block_live_bytes")
 _WEIGHTS = PHYSICAL_COLUMNS.index("weight_bytes")
@@ -50,11 +50,12 @@ def extract_many(
 
 def _extract(graphs: Sequence[Graph], weights: bool, arena: bool) -> list[GraphFeatures]:
     parts = [_with_operators(graph) for graph in graphs]
-    rows = subgraph_rows(join([subgraph for part in parts for subgraph in part]), weights=weights)
+    joined = join([subgraph for part in parts for subgraph in part])
+    rows = subgraph_rows(joined, weights=weights)
     sizes = [[len(subgraph.operators) for subgraph in part] for part in parts]
     starts = np.cumsum([0, *map(sum, sizes)])
     _relate(rows.node, rows.physical, starts)
-    totals = _totals(graphs, rows, starts, [_planned(graph) if arena else (0.0, 0.0) for graph in graphs])
+    totals = _totals(graphs, rows, starts, estimate_arenas(graphs, joined) if arena else ())
     edges = np.searchsorted(rows.target, starts)
     return [
         GraphFeatures(
@@ -95,29 +96,30 @@ def _relate(node: NDArray[np.float32], physical: NDArray[np.float64], starts: ND
     node[:, _OF_PEAK + 2] = peak[:, 1]
 
 
-def _planned(graph: Graph) -> tuple[float, float]:
-    """Return the planner's peak and the arena; 0 where sizes are not known."""
-    try:
-        estimate = estimate_arena(graph)
-    except InvalidInputError:
-        return 0.0, 0.0
-    return float(estimate.head_bytes or 0), float(estimate.total_bytes or 0)
+def _planned(estimates: Sequence[ArenaEstimate | PerfsageError], graphs: int) -> NDArray[np.float64]:
+    """Return the planner's peak and the arena of each graph, float64[graphs, 2]; 0 where not known."""
+    made = np.zeros((graphs, 2))
+    for row, estimate in enumerate(estimates):
+        if isinstance(estimate, ArenaEstimate):
+            made[row] = estimate.head_bytes or 0, estimate.total_bytes or 0
+    return made
 
 
 def _totals(
     graphs: Sequence[Graph],
     rows: SubgraphRows,
     starts: NDArray[np.integer],
-    planned: Sequence[tuple[float, float]],
+    estimates: Sequence[ArenaEstimate | PerfsageError],
 ) -> NDArray[np.float64]:
     """Return float64[graphs, len(GRAPH_COLUMNS)]."""
     first, operators = starts[:-1], np.diff(starts)
+    planned = _planned(estimates, len(graphs))
     peaks = np.maximum.reduceat(rows.physical[:, [_LIVE, _BLOCK_LIVE]], first)
     flags = np.stack([rows.float_operators, rows.computing, rows.unknown], axis=1)
     floats, computing, unknown = np.add.reduceat(flags, first, dtype=np.int64).T
     columns = {
-        "plan_peak_bytes": [peak for peak, _ in planned],
-        "arena_bytes": [total for _, total in planned],
+        "plan_peak_bytes": planned[:, 0],
+        "arena_bytes": planned[:, 1],
         "live_peak_bytes": peaks[:, 0],
         "block_live_peak_bytes": peaks[:, 1],
         "weight_bytes": np.add.reduceat(rows.physical[:, _WEIGHTS], first),

@@ -73,6 +73,11 @@ class Subgraph:
         tensors = len(self.columns.tensor_type)
         return np.zeros(tensors, np.int64), np.full(tensors, len(self.columns.operator_type))
 
+    @property
+    def operator_starts(self) -> Array:
+        """Where the operators of each subgraph that was joined begin, and where the last ones end."""
+        return np.array([0, len(self.columns.operator_type)])
+
     def part(self, row: int) -> tuple[Subgraph, int]:
         """Return the subgraph whose operators and tensors can be looked at, and the row of `row` there."""
         return self, row

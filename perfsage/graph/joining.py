@@ -94,13 +94,18 @@ class JoinedSubgraph(Subgraph):
     def __init__(self, parts: Sequence[Subgraph]) -> None:
         columns = join_columns([part.columns for part in parts])
         self.parts = tuple(parts)
-        self.operator_starts = starts_of([len(part.columns.operator_type) for part in parts])
+        self._operators = starts_of([len(part.columns.operator_type) for part in parts])
         tensors = starts_of([len(part.columns.tensor_type) for part in parts])
         self._tensors = np.diff(tensors)
         starts = tensors[:-1].tolist()
         inputs = _shifted([part.inputs for part in parts], starts)
         outputs = _shifted([part.outputs for part in parts], starts)
         super().__init__(parts[0].index, parts[0].table, inputs, outputs, columns)
+
+    @property
+    def operator_starts(self) -> Array:
+        """Where the operators of each part begin, and where the last ones end."""
+        return self._operators
 
     @property
     def spans(self) -> tuple[Array, Array]:

@@ -15,20 +15,19 @@ from typing import Final
 import numpy as np
 from tflite import TensorType
 
+from perfsage.errors import InvalidInputError
 from perfsage.graph.columns import Columns
 from perfsage.graph.graph import Graph, Subgraph
-from perfsage.graph.memory_plan import Int64, plan_head
+from perfsage.graph.memory_plan import OFFLINE_PLAN, Int64, plan_head, plan_heads
 from perfsage.graph.memory_scratch import Node
 from perfsage.graph.schema import OPERATORS
 
 Allocation = tuple[int, int]
 """Bytes and alignment."""
-Run = tuple[Sequence[int], int]
-"""The bytes of allocations that follow one another, and their alignment."""
 
 _POINTER: Final = 8
 _BUFFER: Final = 16
-_ALLOCATORS: Final[Run] = ((104, 72, 272, 16), 8)
+_ALLOCATORS: Final = (104, 72, 272, 16)
 _SUBGRAPH: Final = 24
 _EVAL_TENSOR: Final = 24
 _NODE: Final = 64
@@ -152,16 +151,37 @@ def estimate_arena(graph: Graph) -> ArenaEstimate:
 
     Raises InvalidInputError when no static memory plan exists.
     """
-    head, scratch_buffers = plan_head(graph)
+    return _estimate(graph, *plan_head(graph))
+
+
+def estimate_arenas(graphs: Sequence[Graph], joined: Subgraph) -> list[ArenaEstimate | InvalidInputError]:
+    """Return the arena of each graph, or why it has none; `joined` are the subgraphs of all of them."""
+    if all(len(graph.subgraphs) == 1 and OFFLINE_PLAN not in graph.metadata for graph in graphs):
+        try:
+            heads = plan_heads(joined)
+        except InvalidInputError:
+            pass  # It is the fault of one of them, or of all together.
+        else:
+            return [_estimate(graph, *head) for graph, head in zip(graphs, heads, strict=True)]
+    return [_estimate_or_error(graph) for graph in graphs]
+
+
+def _estimate_or_error(graph: Graph) -> ArenaEstimate | InvalidInputError:
+    try:
+        return estimate_arena(graph)
+    except InvalidInputError as error:
+        return error
+
+
+def _estimate(graph: Graph, head: int, scratch_buffers: int) -> ArenaEstimate:
     parts = [_Part(subgraph, _names(subgraph.columns)) for subgraph in graph.subgraphs]
     for name in (name for part in parts for name in part.used()):
         if name not in _STORED:
             return ArenaEstimate(head, None, None, f"what {name} stores for good is not known")
     tail = 0
-    for sizes, alignment in _allocations(graph, parts, scratch_buffers):
-        for size in sizes:
-            # The tail grows downwards, and each allocation's lower end is aligned.
-            tail = -(-(tail + size) // alignment) * alignment
+    for size, alignment in _allocations(graph, parts, scratch_buffers):
+        # The tail grows downwards, and each allocation's lower end is aligned.
+        tail = -(-(tail + size) // alignment) * alignment
     return ArenaEstimate(head, tail, head + tail)
 
 
@@ -176,10 +196,16 @@ class _Part:
         """Return the names that occur, in the order in which they do."""
         return [self.names[code] for code in dict.fromkeys(self.subgraph.columns.operator_opcode.tolist())]
 
-    def stored(self) -> list[tuple[Allocation | None, int]]:
-        """Return what each operator stores, as _STORED says."""
-        by_code = [_STORED.get(name, _NOTHING) for name in self.names]
-        return [by_code[code] for code in self.subgraph.columns.operator_opcode.tolist()]
+    def options(self) -> list[Allocation]:
+        """Return the options that operators store, in their order."""
+        by_code = [_STORED.get(name, _NOTHING)[0] for name in self.names]
+        found = (by_code[code] for code in self.subgraph.columns.operator_opcode.tolist())
+        return [allocation for allocation in found if allocation]
+
+    def kernel_data(self) -> Int64:
+        """Return the bytes that kernels store, for each operator."""
+        by_code = np.array([_STORED.get(name, _NOTHING)[1] for name in self.names], np.int64)
+        return by_code[self.subgraph.columns.operator_opcode]
 
 
 def _names(columns: Columns) -> list[str]:
@@ -189,34 +215,43 @@ def _names(columns: Columns) -> list[str]:
     return [custom or OPERATORS.get(kind, str(kind)) for custom, kind in named]
 
 
-def _allocations(graph: Graph, parts: list[_Part], scratch_buffers: int) -> Iterator[Run]:
-    """Yield every allocation in TFLM's order."""
-    yield _ALLOCATORS
-    yield (_SUBGRAPH * len(parts),), _POINTER
-    yield [_EVAL_TENSOR * len(part.subgraph.columns.tensor_type) for part in parts], _POINTER
-    yield [_NODE * len(part.subgraph.columns.operator_type) for part in parts], _POINTER
-    stored = [item for part in parts for item in part.stored()]
-    yield from (((options[0],), options[1]) for options, _ in stored if options)
-    yield [size for _, size in stored if size], _BUFFER
+def _allocations(graph: Graph, parts: list[_Part], scratch_buffers: int) -> Iterator[Allocation]:
+    """Yield every allocation in TFLM's order, or several as one."""
+    yield from ((size, _POINTER) for size in _ALLOCATORS)
+    yield _SUBGRAPH * len(parts), _POINTER
+    yield from ((_EVAL_TENSOR * len(part.subgraph.columns.tensor_type), _POINTER) for part in parts)
+    yield from ((_NODE * len(part.subgraph.columns.operator_type), _POINTER) for part in parts)
     for part in parts:
-        yield _prepared(part), _BUFFER
+        yield from part.options()
+    yield from _buffers(np.concatenate([part.kernel_data() for part in parts]))
+    for part in parts:
+        yield from _buffers(_prepared(part))
     yield from _finish(graph, scratch_buffers)
 
 
-def _prepared(part: _Part) -> list[int]:
-    """Return what the kernels of a subgraph ask for while they prepare, operator by operator."""
+def _buffers(sizes: Int64) -> list[Allocation]:
+    """Return buffers that follow one another, all but the first as one: they begin where it was aligned."""
+    sizes = sizes[sizes > 0]
+    if not len(sizes):
+        return []
+    rest = -(-sizes[1:] // _BUFFER) * _BUFFER
+    return [(int(sizes[0]), _BUFFER), (int(rest.sum()), _BUFFER)]
+
+
+def _prepared(part: _Part) -> Int64:
+    """Return what the kernels of a subgraph ask for while they prepare, convolutions last.
+
+    These store something before, so that none of them is the first buffer and their order does not matter.
+    """
     opcode = part.subgraph.columns.operator_opcode
-    channels = _channels(part)
     ruled = np.array([name in _PREPARED for name in part.names], np.bool_)[opcode]
     made: list[int] = []
-    for row in np.flatnonzero(ruled | (channels >= 0)).tolist():
-        if ruled[row]:
-            name = part.names[opcode[row]]
-            made += _PREPARED[name](Node(part.subgraph, row, name))
-        else:
-            # Float kernels ask for these too, and leave them unused.
-            made += [4 * int(channels[row])] * 2
-    return made
+    for row in np.flatnonzero(ruled).tolist():
+        name = part.names[opcode[row]]
+        made += _PREPARED[name](Node(part.subgraph, row, name))
+    channels = _channels(part)
+    # Float kernels ask for these too, and leave them unused.
+    return np.concatenate([np.array(made, np.int64), np.repeat(4 * channels[channels >= 0], 2)])
 
 
 def _channels(part: _Part) -> Int64:
@@ -267,19 +302,19 @@ _PREPARED: Final[dict[str, Callable[[Node], list[int]]]] = {
 }
 
 
-def _finish(graph: Graph, scratch_buffers: int) -> Iterator[Run]:
+def _finish(graph: Graph, scratch_buffers: int) -> Iterator[Allocation]:
     """Yield handles of scratch buffers, variables, and the tensors of inputs and outputs."""
     if scratch_buffers:
-        yield (_POINTER * scratch_buffers,), _POINTER
+        yield _POINTER * scratch_buffers, _POINTER
     for subgraph in graph.subgraphs:
         columns = subgraph.columns
-        yield columns.tensor_bytes[columns.tensor_is_variable].tolist(), _BUFFER
+        yield from ((size, _BUFFER) for size in columns.tensor_bytes[columns.tensor_is_variable].tolist())
     main = graph.subgraphs[0]
     for tensors in (main.inputs, main.outputs):
-        yield (_POINTER * len(tensors),), _BUFFER
+        yield _POINTER * len(tensors), _BUFFER
         for tensor in tensors:
-            yield (_TENSOR,), _POINTER
+            yield _TENSOR, _POINTER
             scales, zero_points = main.columns.quantization_lengths(tensor)
             if scales and zero_points:
-                yield (_QUANTIZATION,), _POINTER
-                yield (4 + 4 * scales,), 4
+                yield _QUANTIZATION, _POINTER
+                yield 4 + 4 * scales, 4

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from perfsage.errors import InvalidInputError
 from perfsage.graph.costs_formulas import LARGEST
 from perfsage.graph.graph import Graph, Subgraph
-from perfsage.graph.lifetimes import live_bytes, usage
+from perfsage.graph.lifetimes import NEVER, live_bytes, usage
 from perfsage.graph.memory_planner import place
 from perfsage.graph.memory_scratch import scratch_bytes
 from perfsage.graph.memory_steps import Spans, Step, Walked, walk
@@ -112,15 +112,45 @@ def plan_head(graph: Graph) -> tuple[int, int]:
     return int((offset + table[3]).max(initial=0)), int((table[1] < 0).sum())
 
 
+def plan_heads(joined: Subgraph) -> list[tuple[int, int]]:
+    """Return what `plan_head` does for each of the graphs whose only subgraphs were joined.
+
+    None of them may bring offsets of its own. All are placed at once, each in steps of its own, so that no
+    buffer is alive with another graph's. InvalidInputError where one of them has no plan, or all have too
+    many buffers together.
+    """
+    starts = joined.operator_starts
+    begin = joined.spans[0]
+    first, last = (np.where(row == NEVER, begin - 2, row) + 1 for row in usage(joined))
+    steps = np.arange(1, starts[-1] + 1)
+    rows = [_tensor_rows(joined, spans := Spans(first, last, np.stack([steps, steps])))]
+    rows.append(_scratch_rows(joined, spans))
+    table = np.concatenate(rows, axis=1)
+    size = _aligned(table)
+    owner = np.where(table[1] >= 0, begin[table[1]], table[2])
+    owner = np.searchsorted(starts, owner, "right") - 1
+    # Before its operators, each graph has a step for its inputs and one for what nobody uses.
+    offset = place(size, table[4] + 2 * owner, table[5] + 2 * owner)
+    heads = np.zeros(len(starts) - 1, np.int64)
+    np.maximum.at(heads, owner, offset + size)
+    scratch = np.bincount(owner[table[1] < 0], minlength=len(heads))
+    return list(zip(heads.tolist(), scratch.tolist(), strict=True))
+
+
+def _aligned(table: Int64) -> Int64:
+    """Round the sizes in a table of buffers up, and return them."""
+    size: Int64 = table[3]
+    np.multiply(-(-size // ALIGNMENT_BYTES), ALIGNMENT_BYTES, out=size)
+    return size
+
+
 def _place(graph: Graph, walked: Walked | None) -> tuple[Int64, Int64]:
     """Return the buffers (subgraph, tensor, operator, size, first, last: int64[6, n]) and their offsets."""
     spans = walked[1] if walked else [_straight(graph.subgraphs[0])]
     rows = [_tensor_rows(part, span) for part, span in zip(graph.subgraphs, spans, strict=True)]
     rows += [_scratch_rows(part, span) for part, span in zip(graph.subgraphs, spans, strict=True)]
     table = np.concatenate(rows, axis=1)
-    size = table[3]
-    np.multiply(-(-size // ALIGNMENT_BYTES), ALIGNMENT_BYTES, out=size)
-    return table, place(size, table[4], table[5], _offline_offsets(graph, table[0], table[1]))
+    return table, place(_aligned(table), table[4], table[5], _offline_offsets(graph, table[0], table[1]))
 
 
 def _straight_steps(subgraph: Subgraph) -> tuple[Step, ...]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from dataset.builder import Builder
 from perfsage.errors import InvalidInputError
 from perfsage.graph import read_graph
+from perfsage.graph.joining import join
 from perfsage.graph.lifetimes import NEVER, lifetimes
-from perfsage.graph.memory_arena import estimate_arena
+from perfsage.graph.memory_arena import ArenaEstimate, estimate_arena, estimate_arenas
 from perfsage.graph.memory_plan import OFFLINE_PLAN, plan_memory
 from perfsage.graph.memory_planner import place
 from perfsage.measurement import OperatorRef
@@ -158,6 +159,22 @@ def test_a_subgraph_without_operators_has_an_arena() -> None:
     parts = [Part([T([4]), T([4])], [Op("RELU", [0], [1])], [0], [1]), Part([T([4])], [], [0], [0])]
     estimate = estimate_arena(read_graph(model_bytes(parts)))
     assert estimate.tail_bytes is not None and estimate.head_bytes == 32
+
+
+def test_arenas_of_many_graphs_are_those_of_each() -> None:
+    tensors = [T([16]), T([640]), T([16]), T([320]), T([64]), T([48])]
+    unused = Part(tensors, [Op("RELU", [0], [1]), Op("ADD", [1, 3], [2])], [0], [2])
+    files = [branches(), lstm(), model_bytes([unused]), shapes(), attention(), branches("float32")]
+    graphs = [read_graph(data) for data in files]
+    joined = join([graph.subgraphs[0] for graph in graphs])
+    assert estimate_arenas(graphs, joined) == [estimate_arena(graph) for graph in graphs]
+
+
+def test_one_graph_without_a_plan_leaves_others_theirs() -> None:
+    graphs = [read_graph(branches()), one_operator("RESHAPE", [T([4], "STRING")], [T([4], "STRING")])]
+    found = estimate_arenas(graphs, join([graph.subgraphs[0] for graph in graphs]))
+    assert isinstance(found[0], ArenaEstimate) and found[0] == estimate_arena(graphs[0])
+    assert isinstance(found[1], InvalidInputError)
 
 
 def test_lifetimes_of_a_small_graph() -> None:
