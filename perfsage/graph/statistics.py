@@ -29,6 +29,7 @@ SAMPLE_RUNS = 16
 TOTAL_ELEMENTS = 1 << 22
 """All tensors of a subgraph share this budget: above 1024 tensors each is sampled more thinly."""
 _ROWS_AT_ONCE = 256
+_SMALL = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Arr
     limit = SAMPLE_ELEMENTS if bits <= 8 else WIDE_SAMPLE_ELEMENTS
     limit = min(limit, max(TOTAL_ELEMENTS // len(columns.tensor_type), SAMPLE_RUNS))
     unit = max(bits // 8, 1)
-    dtype = f"<{'i' if name.startswith('INT') and unit > 1 else 'u'}{unit}"
+    dtype = f"<{'i' if name.startswith('INT') else 'u'}{unit}" if unit > 1 else "|u1"
     places = zip(
         columns.tensor_constant_start[tensors].tolist(),
         (columns.tensor_constant_bytes[tensors] // unit).tolist(),
@@ -156,10 +157,10 @@ def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Arr
         strict=True,
     )
     samples = []
-    data = columns.buffer.data
+    data, view = columns.buffer.data, columns.buffer.view(dtype)
     for start, units, elements in places:
         if units <= limit:
-            codes = np.frombuffer(data, dtype, units, start)
+            codes = view[start : start + units * unit : unit]
         else:
             strides = (units // SAMPLE_RUNS * unit, unit)
             shape = (SAMPLE_RUNS, limit // SAMPLE_RUNS)
@@ -177,9 +178,8 @@ def _unpack(codes: Array, bits: int) -> Array:
 
 def _narrow(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[Array, ...]:
     """Return ColumnStatistics from `sparsity` on of rows of bytes, all from their histograms."""
-    histogram = np.concatenate([np.bincount(codes, minlength=256) for codes in samples], dtype=np.int32)
-    histogram = histogram.reshape(-1, 256)
     counts = np.array([len(codes) for codes in samples])
+    histogram = _histograms(samples, counts)
     lowest = -128 if name.startswith("INT") else 0
     inside = (zeros >= lowest) & (zeros < lowest + 256)
     zero_count = histogram[np.arange(len(zeros)), zeros & 255] * inside
@@ -192,6 +192,17 @@ def _narrow(samples: list[Array], zeros: Array, name: str, bits: int) -> tuple[A
     entropy[distinct == 1] = 0.0
     coding = weight_coding(histogram, lowest, np.where(inside, zeros, 0))
     return zero_count / counts, entropy, distinct, _widths(low - zeros, high - zeros), *coding
+
+
+def _histograms(samples: list[Array], counts: Array) -> Array:
+    """Return how often each byte occurs in each sample, int32[t, 256]."""
+    if counts.sum() > _SMALL * len(counts):
+        single = [np.bincount(codes, minlength=256) for codes in samples]
+        return np.concatenate(single, dtype=np.int32).reshape(-1, 256)
+    # Small samples are counted together: a call takes as long as some hundred elements.
+    rows = np.repeat(np.arange(0, 256 * len(counts), 256), counts)
+    rows += np.concatenate(samples)
+    return np.bincount(rows, minlength=256 * len(counts)).reshape(-1, 256).astype(np.int32)
 
 
 @cache
