@@ -73,11 +73,15 @@ class FlatBuffer:
                 f"the vtable of {what} lies before the start of the file", offset=int(tables[row])
             )
         lengths = self.at(self.u2, vtables, f"the vtable of {what}")
-        positions = vtables[:, None] + np.arange(4, 4 + 2 * count, 2)
-        if positions[:, -1].max() >= self.size - 1:
+        end = 4 + 2 * count
+        if vtables.max() + end > self.size:
             self._check_vtables(tables, vtables, lengths, what)
-            np.minimum(positions, self.size - 2, out=positions)
-        offsets = self.u2[positions] * (np.arange(5, 5 + 2 * count, 2) < lengths[:, None])
+            positions = vtables[:, None] + np.arange(4, end, 2)
+            entries = self.u2[np.minimum(positions, self.size - 2)]
+        else:
+            # A row for each byte of the file: one index for each table, and not for each field.
+            entries = np.ndarray((self.size - end + 1, count), "<u2", self.data, 4, (1, 2))[vtables]
+        offsets = entries * (np.arange(5, end + 1, 2) < lengths[:, None])
         return offsets
 
     def _check_vtables(self, tables: Array, vtables: Array, lengths: Array, what: str) -> None:
