@@ -49,7 +49,8 @@ def npu_columns(
     far = cost["far"] + cost["scale"] + once
     made[:, 2] = np.maximum(np.maximum(far, cost["far_alone"]), once * _FAR_WEIGHTS)
     made[:, 3], made[:, 4] = cost["scale"], coded
-    return np.where(refused[:, None, IS_U85], 0.0, made).reshape(len(coded), -1)
+    np.copyto(made, 0.0, where=refused[:, None, IS_U85])
+    return made.reshape(len(coded), -1)
 
 
 def _cycles(cost: dict[str, Float64], constants: Float64) -> Float64:

@@ -99,7 +99,8 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
     attributes = [columns.attribute(name) for name in _ATTRIBUTES]
     logs = np.concatenate([physical, shapes, np.stack([*counts, *attributes], axis=1)], axis=1)
-    node[:, : len(LOG_COLUMNS)] = np.log1p(np.maximum(logs, 0.0))
+    # In place, as below: large temporary arrays are new pages of memory each time.
+    node[:, : len(LOG_COLUMNS)] = np.log1p(np.maximum(logs, 0.0, out=logs), out=logs)
     types = operands.element_types()
     plain = _plain(operands, physical, shapes)
     flags = _flags(subgraph, operands, shapes, ~costs.known)
