@@ -53,7 +53,10 @@ def answer(
     half_widths = calibration.half_widths(raw)
     doubts = calibration.doubts([subject.features for subject in subjects], raw)
     entries = ((row, manifest.devices[row]) for row in device_rows)
-    rows = [(row, e, geometry_of(e.device.descriptors), _cells(e, metrics)) for row, e in entries]
+    rows = [
+        (row, e, geometry_of(e.device.descriptors), _cells(e, metrics), _device_warning(e))
+        for row, e in entries
+    ]
     for place, subject in enumerate(subjects):
         begin, end = int(offsets[place]), int(offsets[place + 1])
         places = _places(subject.features) if operators else None
@@ -61,7 +64,7 @@ def answer(
         log_values, widths = raw.log_values[place].tolist(), half_widths[place].tolist()
         all_float = subject.features.total("float_share") >= ALL_FLOAT
         idle = subject.features.idle_accelerators
-        for row, entry, geometry, cells in rows:
+        for row, entry, geometry, cells, warnings in rows:
             reason = entry.float_reason if all_float else None
             if geometry is not None and idle[geometry]:
                 reason = reason or IDLE
@@ -80,7 +83,7 @@ def answer(
                 ),
                 in_distribution=not (doubts[place] or stale or entry.inferred),
                 warnings=(
-                    *_device_warning(entry),
+                    *warnings,
                     *doubts[place],
                     *stale,
                     *_float_warning(entry, subject.features),
@@ -184,8 +187,10 @@ def _stale_warning(entry: DeviceEntry, subject: Subject) -> tuple[str, ...]:
 
 
 def _float_warning(entry: DeviceEntry, features: GraphFeatures) -> tuple[str, ...]:
+    if entry.float_reason is None:
+        return ()
     share = features.total("float_share")
-    if entry.float_reason is None or not 0 < share < ALL_FLOAT:
+    if not 0 < share < ALL_FLOAT:
         return ()
     return (f"{share:.0%} of the operators are float and stay on the CPU: the figures leave them out",)
 

@@ -63,13 +63,17 @@ class Calibration:
         ]
 
     def _unseen(self, item: GraphFeatures) -> list[str]:
-        names = np.unique(item.type_names[~self.type_seen[item.type_index]]).tolist()
-        return [f"operator types never seen in training: {', '.join(names[:8])}"] if names else []
+        seen = self.type_seen[item.type_index]
+        if seen.all():
+            return []
+        names = np.unique(item.type_names[~seen]).tolist()
+        return [f"operator types never seen in training: {', '.join(names[:8])}"]
 
     def _oversized(self, item: GraphFeatures) -> list[str]:
-        beyond = np.flatnonzero((item.physical > 2.0 * self.largest).any(axis=1))
-        if not len(beyond):
+        large = item.physical > 2.0 * self.largest
+        if not large.any():
             return []
+        beyond = np.flatnonzero(large.any(axis=1))
         places = ", ".join(f"{item.location[row][0]}:{item.location[row][1]}" for row in beyond[:4])
         return [
             f"{len(beyond)} operators are more than twice as large as any seen in training (first: {places})"
