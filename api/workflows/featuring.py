@@ -49,13 +49,14 @@ def features_of(
     missing = [network for network in networks if _cached(folder, network) is None]
     on_done(len(networks) - len(missing))
     with WorkerPool(workers or len(os.sched_getaffinity(0)), name="features") as pool:
-        jobs = pool.map(lambda network: _job(store, folder, network), missing)
+        jobs = pool.map(lambda network: _job(store, folder, network), _shared_out(folder, missing))
         for count, (network, reply) in enumerate(jobs, start=len(networks) - len(missing) + 1):
             if reply.value is None:
                 reason = reply.failure or reply.unsupported
                 where = f"network {network.number}, model {network.model_id}"
                 raise DatasetError(f"the features of a network could not be extracted: {reason}", where=where)
             on_done(count)
+    on_done(len(networks))
     return list(_loaded(folder, networks))
 
 
@@ -95,6 +96,15 @@ def _job(store: Store, folder: Path, network: StoredNetwork) -> Job:
         arguments=arguments,
         timeout_s=EXTRACT_TIMEOUT_S,
     )
+
+
+def _shared_out(folder: Path, missing: Sequence[StoredNetwork]) -> Iterator[StoredNetwork]:
+    """Yield this process's share, then what the others that `torchrun` started here have not come to yet."""
+    own, size = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    for step in range(size):
+        for network in missing[(own + step) % size :: size]:
+            if _cached(folder, network) is None:
+                yield network
 
 
 def _path(folder: Path, network: StoredNetwork) -> Path:
