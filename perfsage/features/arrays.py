@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from perfsage.errors import InvalidInputError
 from perfsage.features.npu_fetch import FETCHED
 from perfsage.features.npu_geometry import GEOMETRY_NAMES
+from perfsage.features.npu_memory import LIVE_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "5"
+FEATURE_SCHEMA = "6"
 """Changes whenever a column is added, removed or computed differently."""
 
-CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, SCALE_COLUMNS, CODED_COLUMNS = (
-    tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED)
+CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, SCALE_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS = (
+    tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED, "ahead")
 )
 
 PHYSICAL_COLUMNS = (
@@ -32,21 +33,23 @@ PHYSICAL_COLUMNS = (
     "block_outputs",
     "coded_bytes",
     "channels",
-    "block_live_bytes",
+    *LIVE_NAMES,
     *CYCLE_COLUMNS,
     *NEAR_COLUMNS,
     *FAR_COLUMNS,
     *SCALE_COLUMNS,
     *CODED_COLUMNS,
+    *AHEAD_COLUMNS,
 )
 """Additive costs of each operator, unscaled; the first five are exact.
 
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
-compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` rounds
-channels up to 16 and lets operators work in place where they can. `cycles_*` are what Arm's estimate gives
-for each Ethos-U accelerator before memory (`npu_costs`), `near_*`, `far_*`, `scale_*` and `coded_*` the bytes
-that it moves (`npu_fetch`); all are 0 for what it leaves to the CPU.
+compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` and those
+after it what NPUs keep in SRAM (`npu_memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
+accelerator before memory (`npu_costs`), `near_*`, `far_*`, `scale_*` and `coded_*` the bytes that it moves
+(`npu_fetch`), all 0 for what it leaves to the CPU, and `ahead_*` those of weights that are in SRAM beside
+activations (`npu_prefetch`).
 """
 
 GRAPH_COLUMNS = (

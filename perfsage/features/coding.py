@@ -15,6 +15,7 @@ _HEAD_BITS = 39.0
 """What begins and ends a stream, without a palette."""
 _STREAM_BITS = 128.0
 _RUN_PARAMETERS = 4
+_SCALE_BYTES = 10.0
 
 
 def coded_share(statistics: NDArray[np.float32]) -> Float64:
@@ -35,6 +36,15 @@ def coded_bytes(
     made = np.zeros(elements.shape)
     made[rows] = _coded(weights[rows], elements[rows], streams, _columns(statistics[rows]))
     return made
+
+
+def coded_means(elements: Float64, channels: Float64, streams: Float64) -> Float64:
+    """Return float64[n, d]: bytes of the kernels of means, which are all ones, and of their scales.
+
+    A palette of one value takes a bit an element. The file has neither, so that nothing else counts them.
+    """
+    each = np.ceil((elements / streams + _HEAD_BITS) / _STREAM_BITS) * _STREAM_BITS / 8.0
+    return each * streams + _SCALE_BYTES * channels[:, None]
 
 
 def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:

@@ -46,9 +46,10 @@ def _candidates(work: Work, micro: Float64) -> tuple[Float64, Float64]:
     """Return heights and depths to try, each float64[n, k]; those beyond the outputs repeat the largest."""
     highest = round_up(np.minimum(work.out_h, MOST_SIDE), micro[:, 0])[:, None]
     deepest = round_up(np.minimum(work.out_c, MOST_DEPTH), 16.0)[:, None]
-    most_h, most_c = 2 * highest.max(), 2 * deepest.max()
-    heights = round_up(np.minimum(HEIGHTS[most_h > HEIGHTS], highest), micro[:, :1])
-    depths = np.minimum(DEPTHS[most_c > DEPTHS], deepest)
+    # As many as the largest operator needs, so that every operator's own size is among them.
+    tried_h = HEIGHTS[: 1 + np.searchsorted(HEIGHTS, highest.max())]
+    heights = round_up(np.minimum(tried_h, highest), micro[:, :1])
+    depths = np.minimum(DEPTHS[: 1 + np.searchsorted(DEPTHS, deepest.max())], deepest)
     shape = (len(work), depths.shape[1], heights.shape[1])
     return (
         np.broadcast_to(heights[:, None, :], shape).reshape(len(work), -1),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu_formats import ARITHMETIC, makers
-from perfsage.features.operands import Operands
+from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
 _LONGEST = 4
@@ -30,6 +30,7 @@ class Chains:
     length: NDArray[np.float64]
 
 
+@remembered
 def chains(
     subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_], owner: NDArray[np.int64]
 ) -> Chains:

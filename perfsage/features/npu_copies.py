@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_formats import ALIASES, JOINTS, PARTS, REDUCTIONS
 from perfsage.features.npu_work import ELEMENTWISE, NOTHING, POOLING, TRANSPOSED, Float64
-from perfsage.features.operands import Operands
+from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
 BILINEAR, NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
@@ -85,11 +85,18 @@ def spread_reductions(draft: Draft, operands: Operands) -> None:
 
 def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
     """What is padded for a convolution alone is padded by it."""
-    padded = operands.is_type("PAD") & (draft.out[:, 2] == draft.into[:, 2])
+    draft.kind[absorbed_padding(subgraph, operands)] = NOTHING
+
+
+@remembered
+def absorbed_padding(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+    """Return which operators pad an image for a convolution alone, bool[n]."""
+    depth = operands.dimensions[:, 3]
+    padded = operands.is_type("PAD") & (depth[operands.result] == depth[operands.data])
     if not padded.any():
-        return
+        return np.asarray(padded)
     table = subgraph.columns.operator_inputs
     able = (table.values >= 0) & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D")[table.row_indices]
     windows = np.bincount(table.values[able], minlength=operands.absent + 1)
     alone = (operands.readers[operands.result] == 1) & (windows[operands.result] == 1)
-    draft.kind[padded & alone] = NOTHING
+    return np.asarray(padded & alone)

@@ -38,10 +38,11 @@ from perfsage.features.npu_work import (
 Float64 = NDArray[np.float64]
 COSTS = (
     *("cycles", "cycles_direct", "near", "near_alone", "far", "far_alone", "scale"),
-    *("readings", "elements"),
+    *("readings", "depth", "elements"),
 )
 """Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, bytes as in
-`npu_fetch`, how often weights are read, and how many there are with their padding."""
+`npu_fetch`, how often weights are read, the channels of a block, and how many weights there are with their
+padding."""
 _BATCHED = COSTS.index("readings")
 FEW_SLICES = 2.0
 SUMMED, SUMMED_BLOCK = 0.45, 170.0
@@ -126,7 +127,7 @@ def _columns(work: Work, blocks: Blocks, cycles: Float64, bytes_moved: Moved, el
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
     each = np.column_stack([cycles, *memory]) * work.passes[:, None]
-    return np.column_stack([each, bytes_moved.readings, elements])
+    return np.column_stack([each, bytes_moved.readings, blocks.depth, elements])
 
 
 def _products_of_two(work: Work, geometry: Geometry, element: Float64) -> Float64:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.operands import Operands
+from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
 Flags = NDArray[np.bool_]
@@ -24,8 +24,8 @@ TABLES = (
     *("EXP", "LOG", "RSQRT", "SQRT"),
 )
 """Functions of one value, which a look-up table holds."""
-_FUNCTIONS = (*TABLES, "RELU", "RELU6")
-COPIES = (*_FUNCTIONS, "QUANTIZE", "PAD", "PADV2", "MIRROR_PAD")
+FUNCTIONS = (*TABLES, "RELU", "RELU6")
+COPIES = (*FUNCTIONS, "QUANTIZE", "PAD", "PADV2", "MIRROR_PAD")
 """What an NPU does as a pooling of one element where nothing else does it on the way out."""
 REDUCTIONS = ("REDUCE_MAX", "REDUCE_MIN", "SUM", "ARG_MAX")
 """These are worked off like poolings of one element over what they read."""
@@ -37,6 +37,7 @@ JOINTS = ("CONCATENATION", "PACK")
 _RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 
 
+@remembered
 def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
     """Return the format of each tensor, int64[tensors + 1]; `refused` bool[n] goes to and from the CPU."""
     renamed = renaming(operands) | _uneven(subgraph, operands)
@@ -58,6 +59,7 @@ def renaming(operands: Operands) -> Flags:
     return operands.is_type(*_RENAMING)
 
 
+@remembered
 def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags, NDArray[np.int64]]:
     """Return which operators are done while their producer writes, and each one's producer (its row).
 
@@ -65,9 +67,10 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
     """
     maker = makers(subgraph, operands, refused | operands.is_type(*TABLES))[operands.data]
     alone = (operands.readers[operands.data] == 1) & (maker >= 0)
-    return np.asarray(operands.is_type(*_FUNCTIONS) & alone & ~refused), maker
+    return np.asarray(operands.is_type(*FUNCTIONS) & alone & ~refused), maker
 
 
+@remembered
 def makers(subgraph: Subgraph, operands: Operands, unable: Flags) -> NDArray[np.int64]:
     """Return the row of what computes each tensor, int64[tensors + 1]; -1 where nothing does.
 
@@ -81,10 +84,11 @@ def makers(subgraph: Subgraph, operands: Operands, unable: Flags) -> NDArray[np.
 
 
 def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:
-    """Return which concatenations have a part that does not end with a brick."""
+    """Return which concatenations of channels have a part that does not end with a brick."""
     joined = operands.is_type("CONCATENATION")
     if not joined.any():
         return joined
     table = subgraph.columns.operator_inputs
-    parts = operands.dimensions[table.values, 3] % BRICK > 0
+    depth, whole = operands.dimensions[table.values, 3], operands.dimensions[operands.result, 3]
+    parts = (depth % BRICK > 0) & (depth != whole[table.row_indices])
     return np.asarray(joined & (np.bincount(table.row_indices, parts, len(joined)) > 0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from perfsage.graph import Subgraph
 from perfsage.graph.schema import members, type_bits
 
 Flags = NDArray[np.bool_]
+_Question = TypeVar("_Question", bound=Callable[..., Any])
 
 _DATA_SLOT = {"SPLIT": 1, "TRANSPOSE_CONV": 2, "CONV_3D_TRANSPOSE": 2}
 """Where the data is not the first input."""
@@ -50,6 +53,7 @@ class Operands:
         self.elements = self.dimensions[:, 0] * height * width * depth
         self.readers = np.bincount(ins.values[ins.values >= 0], minlength=self.absent + 1)
         self.readers[[*subgraph.outputs]] += 1
+        self.answers: dict[tuple[str | bytes, ...], Any] = {}
 
     def is_type(self, *names: str) -> Flags:
         """Return which operators are of one of these builtin types."""
@@ -76,6 +80,19 @@ class Operands:
         kinds = self.tensor_type[np.stack([self.data, self.result, self.weight], axis=1)]
         bits = np.append(type_bits(), np.zeros(256))[:256]
         return np.concatenate([bits[kinds] / 8.0, type_flags(FLOATS)[kinds]], axis=1)
+
+
+def remembered(question: _Question) -> _Question:
+    """Answer a question about (subgraph, operands, *arrays) once; nobody may write into the answer."""
+
+    @wraps(question)
+    def asked(subgraph: Subgraph, operands: Operands, *arrays: NDArray[np.generic]) -> Any:
+        key: tuple[str | bytes, ...] = (question.__name__, *(array.tobytes() for array in arrays))
+        if key not in operands.answers:
+            operands.answers[key] = question(subgraph, operands, *arrays)
+        return operands.answers[key]
+
+    return cast(_Question, asked)
 
 
 def _operand(

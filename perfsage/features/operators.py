@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.arrays import PHYSICAL_COLUMNS
-from perfsage.features.blocks import block_costs, live_columns
+from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
 from perfsage.features.npu_columns import npu_columns
+from perfsage.features.npu_memory import LIVE_NAMES, npu_live
 from perfsage.features.npu_refusals import refusals
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
@@ -18,6 +19,7 @@ from perfsage.features.types import type_index
 from perfsage.features.wiring import edges
 from perfsage.graph import Subgraph
 from perfsage.graph.costs import OperatorCosts, operator_costs
+from perfsage.graph.lifetimes import lifetimes
 from perfsage.graph.schema import CUSTOM, operator_name
 
 _OUTPUT_SHAPE, _INPUT_SHAPE = ("out_n", "out_h", "out_w", "out_c"), ("in_h", "in_w", "in_c")
@@ -132,13 +134,15 @@ def _physical(
     """Return float64[n, len(PHYSICAL_COLUMNS)]."""
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
-    live, block_live = live_columns(subgraph, operands)
+    lives = lifetimes(subgraph)
+    on_npus = npu_live(subgraph, operands, lives, refused)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, block_live)
-    return np.concatenate([exact, live[:, None], blocks, block_live[:, None], npu], axis=1)
+    spilling = on_npus[:, LIVE_NAMES.index("chained_inner_live_bytes")]
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spilling)
+    return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
 
 
 def _plain(

@@ -71,16 +71,16 @@ class DeviceBank(nn.Module):
         size = len(READOUTS) * (options.width + 1)
         self.width = options.width
         self.descriptors = nn.Buffer(torch.zeros(options.devices, options.descriptor_columns))
-        self.log_rates = nn.Buffer(torch.zeros(options.devices, 3, len(TERMS)))
-        self.shared_rates = nn.Parameter(torch.zeros(3, len(TERMS)))
-        self.own_rates = nn.Parameter(torch.zeros(options.devices, 3, len(TERMS)))
+        self.log_rates = nn.Buffer(torch.zeros(options.devices, 4, len(TERMS)))
+        self.log_limits = nn.Buffer(torch.zeros(options.devices))
+        self.shared_rates = nn.Parameter(torch.zeros(4, len(TERMS)))
+        self.own_rates = nn.Parameter(torch.zeros(options.devices, 4, len(TERMS)))
         self.embedding = nn.Parameter(torch.zeros(options.devices, size))
         self.describe = nn.Sequential(
             nn.Linear(options.descriptor_columns + 1, options.device_hidden),
             nn.Tanh(),
             nn.Linear(options.device_hidden, size),
         )
-        self.gate = nn.Parameter(torch.zeros(2))
         nn.init.normal_(self.embedding, std=0.02)
 
     def forward(self, keep: Tensor | None = None) -> DeviceTable:
@@ -95,7 +95,7 @@ class DeviceBank(nn.Module):
             vectors=shaped[..., :-1],
             biases=shaped[..., -1],
             log_rates=self.log_rates + rates,
-            gate=torch.sigmoid(self.gate)[described[:, 0].long()],
+            log_limits=self.log_limits,
         )
 
 
@@ -124,14 +124,13 @@ class GraphNetwork(nn.Module):
 class GraphTensors:
     """A FeatureBatch as tensors.
 
-    `terms` float32[n, len(TERMS)] as in physics.TERMS; `live` float32[n, 2] and `live_peak` float32[g, 2] in
-    bytes, as the file has them and in bricks used in place.
+    `terms` float32[n, len(TERMS)] as in physics.TERMS; `live_peak` float32[g, len(MEMORY_TERMS)] is the
+    largest of each term of memory.
     """
 
     type_index: Tensor
     node: Tensor
     terms: Tensor
-    live: Tensor
     live_peak: Tensor
     graph: Tensor
     source: Tensor

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.arrays import (
+    AHEAD_COLUMNS,
     CODED_COLUMNS,
     CYCLE_COLUMNS,
     FAR_COLUMNS,
@@ -23,7 +24,8 @@ from perfsage.features.arrays import (
     SCALE_COLUMNS,
 )
 from perfsage.features.npu_fetch import SCALE_BYTES
-from perfsage.features.npu_geometry import IS_U85, geometry_of
+from perfsage.features.npu_geometry import GEOMETRIES, IS_U85, geometry_of
+from perfsage.features.npu_memory import LIVE_NAMES
 
 OVERHEAD = 1 / 150
 """Operators per cycle, if nothing else took time."""
@@ -38,8 +40,9 @@ COMMON_TERMS = (
     "channels",
 )
 NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *SCALE_COLUMNS, *CODED_COLUMNS)
-TERMS = (*COMMON_TERMS, *NPU_COLUMNS)
-"""The last ones are what only the latency and the storage of a described Ethos-U accelerator start from."""
+LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
+TERMS = (*COMMON_TERMS, *NPU_COLUMNS, *LIVE_COLUMNS)
+"""`NPU_COLUMNS` are what only a described Ethos-U accelerator starts from, `LIVE_COLUMNS` memories."""
 DRAM_SCALES = 0.41
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 TABLE_BYTES = 8.0
@@ -49,6 +52,8 @@ MINIMUM_SHARE = 1e-3
 
 _COMMON = np.array([name in COMMON_TERMS for name in TERMS])
 _STORED_TERMS = np.array([name in ("operators", "coded_bytes", "channels") for name in TERMS])
+MEMORY_TERMS = [TERMS.index(name) for name in LIVE_COLUMNS]
+NO_LIMIT_BYTES = 1e15
 _SOURCES = [
     (position, PHYSICAL_COLUMNS.index(name))
     for position, name in enumerate(TERMS)
@@ -66,6 +71,14 @@ def term_columns(physical: NDArray[np.floating]) -> NDArray[np.float64]:
     for position, source in _SOURCES:
         columns[:, position] = values[:, source]
     return columns
+
+
+def live_peaks(terms: NDArray[np.float32], offsets: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return the largest of each term of memory over each graph, float32[graphs, len(MEMORY_TERMS)].
+
+    `terms` as `term_columns` gives them; `offsets` int64[graphs + 1] delimit the operators of each graph.
+    """
+    return np.maximum.reduceat(terms[:, MEMORY_TERMS], offsets[:-1])
 
 
 def common_term_columns(physical: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -153,6 +166,24 @@ def energy_columns(descriptors: Mapping[str, float]) -> dict[str, int] | None:
     outside = "dram" if "dram_bytes_per_cycle" in descriptors else "flash"
     places = {"macs": "macs", "sram": NEAR_COLUMNS[geometry], outside: FAR_COLUMNS[geometry]}
     return {name: TERMS.index(column) for name, column in places.items()}
+
+
+def memory_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return the bytes of memory per unit of each term: what is alive, in SRAM where there is one."""
+    geometry = geometry_of(descriptors)
+    rates = np.zeros(len(TERMS))
+    if geometry is None:
+        rates[TERMS.index("live_bytes")] = 1.0
+    else:
+        inner = GEOMETRIES[geometry].far.is_dram
+        rates[TERMS.index(LIVE_NAMES[2 * IS_U85[geometry] + inner])] = 1.0
+        rates[TERMS.index(AHEAD_COLUMNS[geometry])] = 1.0
+    return rates
+
+
+def memory_limit_bytes(descriptors: Mapping[str, float]) -> float:
+    """Return what a device's memory holds, NO_LIMIT_BYTES where it is not described."""
+    return min(descriptors.get("arena_cache_bytes", NO_LIMIT_BYTES), NO_LIMIT_BYTES)
 
 
 def memory_candidates(totals: NDArray[np.floating]) -> Mapping[str, NDArray[np.float64]]:

@@ -10,14 +10,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from perfsage.errors import PredictorError
-from perfsage.features import GRAPH_COLUMNS, PHYSICAL_COLUMNS, FeatureBatch
-from perfsage.models.physics import term_columns
+from perfsage.features import FeatureBatch
+from perfsage.models.physics import live_peaks, term_columns
 
-INPUT_NAMES = ("type_index", "node", "terms", "live", "live_peak", "graph", "source", "target")
+INPUT_NAMES = ("type_index", "node", "terms", "live_peak", "graph", "source", "target")
 OUTPUT_NAMES = ("log_values", "log_spread", "operator_latency", "pooled")
-
-LIVE = [PHYSICAL_COLUMNS.index(name) for name in ("live_bytes", "block_live_bytes")]
-LIVE_PEAK = [GRAPH_COLUMNS.index(name) for name in ("live_peak_bytes", "block_live_peak_bytes")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +55,12 @@ class NetworkSession:
 
 def network_inputs(batch: FeatureBatch) -> dict[str, NDArray[np.generic]]:
     """Return the network's inputs by name."""
+    terms = term_columns(batch.physical).astype(np.float32)
     return {
         "type_index": batch.type_index,
         "node": batch.node,
-        "terms": term_columns(batch.physical).astype(np.float32),
-        "live": np.ascontiguousarray(batch.physical[:, LIVE]),
-        "live_peak": np.ascontiguousarray(batch.totals[:, LIVE_PEAK]),
+        "terms": terms,
+        "live_peak": live_peaks(terms, batch.offsets),
         "graph": batch.graph,
         "source": batch.source,
         "target": batch.target,

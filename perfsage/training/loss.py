@@ -5,8 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perfsage.models.readout import Outputs
+from perfsage.models.readout import READOUTS, Outputs
 from perfsage.training.corpus import Batch
+
+CORRECTION_WEIGHT = 0.05
+"""What nothing speaks against stays at the formulas: rates and corrections cannot drift apart. An operator's
+correction weighs about a hundredth of its error."""
+_HELD = [READOUTS.index(name) for name in ("latency", "energy", "peak")]
 
 
 def batch_loss(outputs: Outputs, batch: Batch, operator_weight: float) -> tuple[Tensor, float]:
@@ -20,7 +25,8 @@ def batch_loss(outputs: Outputs, batch: Batch, operator_weight: float) -> tuple[
     accuracy = error.sum() / known.sum().clamp(min=1)
     likelihood = outputs.log_spread + error.detach() * (-outputs.log_spread).exp()
     spread = torch.where(known, likelihood, 0.0).sum() / known.sum().clamp(min=1)
-    loss = accuracy + 0.01 * spread
+    held = outputs.corrections[..., _HELD].square().mean()
+    loss = accuracy + 0.01 * spread + CORRECTION_WEIGHT * held
     if batch.operator_labels is not None and operator_weight > 0:
         loss = loss + operator_weight * _operator_loss(outputs.operator_latency, batch)
     return loss, float(accuracy.detach())

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from perfsage.device import Device
 from perfsage.models.gnn import GraphNetwork, NetworkOptions
-from perfsage.models.physics import TERMS, energy_columns, fit_costs, fit_rates, storage_rates, unit_rates
+from perfsage.models.physics import (
+    TERMS,
+    energy_columns,
+    fit_costs,
+    fit_rates,
+    memory_limit_bytes,
+    memory_rates,
+    storage_rates,
+    unit_rates,
+)
 from perfsage.training.corpus import Corpus
 from perfsage.training.options import TrainingOptions
 
@@ -36,6 +45,8 @@ def build_network(corpus: Corpus, devices: Sequence[Device], options: TrainingOp
         network.trunk.deviation.copy_(torch.from_numpy(np.where(deviation > 1e-3, deviation, 1.0)))
         network.devices.descriptors.copy_(torch.from_numpy(descriptor_matrix(devices, names)))
         network.devices.log_rates.copy_(torch.from_numpy(_log_rates(corpus, devices)))
+        limits = [memory_limit_bytes(device.descriptors) for device in devices]
+        network.devices.log_limits.copy_(torch.tensor(limits).log())
     return network
 
 
@@ -64,12 +75,13 @@ def descriptor_matrix(devices: Sequence[Device], names: Sequence[str]) -> NDArra
 
 
 def _log_rates(corpus: Corpus, devices: Sequence[Device]) -> NDArray[np.float32]:
-    """Return float32[devices, 3, terms]: what is described of a latency or a storage.
+    """Return float32[devices, 4, terms]: what is described of a latency, a storage and a memory.
 
     All other rates are fitted, per device or jointly for those that are described.
     """
     totals = corpus.term_totals()
-    rates = np.full((len(devices), len(ADDITIVE), len(TERMS)), np.nan)
+    rates = np.full((len(devices), len(ADDITIVE) + 1, len(TERMS)), np.nan)
+    rates[:, len(ADDITIVE)] = [memory_rates(device.descriptors) for device in devices]
     labels = np.exp(corpus.log_labels.astype(np.float64))
     units = [unit_rates(device.descriptors) for device in devices]
     stored = [storage_rates(device.descriptors) for device in devices]

@@ -8,9 +8,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.errors import InvalidInputError, PerfsageError
-from perfsage.features import GraphFeatures, extract_features, extract_many
+from perfsage.features import GraphFeatures, extract_features, extract_many, npu_cycles
 from perfsage.graph import Graph, read_graph, strip_weights
 from perfsage.graph.joining import join
 from perfsage.graph.lifetimes import NEVER, lifetimes
@@ -30,6 +31,19 @@ def assert_same(alone: GraphFeatures | PerfsageError, together: GraphFeatures | 
     assert isinstance(together, GraphFeatures)
     for field in fields(GraphFeatures):
         assert np.array_equal(getattr(alone, field.name), getattr(together, field.name)), field.name
+
+
+def test_a_wide_convolution_beside_a_wider_one_costs_what_it_costs_alone() -> None:
+    """What is tried must not depend on what else is looked at: what was found first is remembered."""
+    graphs = []
+    for channels, into in ((1200, 64), (352, 184)):
+        b = Builder(dtype="int8", seed=3)
+        b.output(b.conv(b.input((1, 4, 4, into)), channels))
+        graphs.append(read_graph(b.finish()))
+    npu_cycles._known.clear()
+    alone = extract_features(graphs[1])
+    npu_cycles._known.clear()
+    assert_same(alone, extract_many(graphs)[1])
 
 
 def check(graphs: Iterable[Graph], **options: bool) -> None:

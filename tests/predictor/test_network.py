@@ -38,7 +38,6 @@ def network(batch: FeatureBatch) -> GraphNetwork:
         network.devices.descriptors.normal_()
         network.devices.log_rates.normal_().sub_(8)
         network.devices.embedding.normal_(std=0.3)
-        network.devices.gate.normal_()
     return network.eval()
 
 

@@ -1,0 +1,153 @@
+"""The weights that an NPU's compiler copies to SRAM before an operator needs them, whole or in two halves.
+
+While an operator runs, the weights of the next one are on their way; where that takes longer, the operator is
+cut into slices of output channels whose weights take turns in two buffers. The rules are those of Vela 5
+(`ProposeSlicedWeightBuffering`), for all operators at once instead of one after the other: on U55-128 they
+choose as Vela does for 97 of 100 operators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu_fetch import SCALE_BYTES
+from perfsage.features.npu_geometry import GEOMETRIES
+from perfsage.features.npu_slices import SPLIT_DEPTH, Pairs, Slices, cut, waiting
+from perfsage.features.npu_work import SPILL_BYTES, Flags, Float64, round_up
+
+Int64 = NDArray[np.int64]
+
+STARTUP_CYCLES = 1000.0
+"""The first operator may wait so long for its weights."""
+LEAST_FILLED = 0.3
+"""Slices that fill less of a block than this are not worth it."""
+_FEW_SLICES = 2.0
+_MOST_ROUNDS = 8
+"""How long the last slice of an operator runs depends on that of the one before, and so on."""
+
+_GRANULE = [
+    max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
+    for g in GEOMETRIES
+]
+_ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
+_NEAR = [(g.near.rate, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
+_FAR = [(g.far.rate, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
+_SYSTEMS = np.column_stack([_NEAR, _FAR, _GRANULE, _ROOM])
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one operator has to do on each accelerator, float64[n, d] unless named otherwise.
+
+    `weights` are coded bytes, `cycles` those of the operator with its weights in SRAM and `direct` where they
+    are, `readings` how often it reads them, `block` the channels of a block; `channels` float64[n] are the
+    outputs'.
+    """
+
+    weights: Float64
+    cycles: Float64
+    direct: Float64
+    readings: Float64
+    block: Float64
+    channels: Float64
+
+
+def prefetched(task: Task, busy: Flags, first: Flags) -> Float64:
+    """Return the bytes of weights in SRAM while each operator runs, float64[n, d].
+
+    `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
+    """
+    row, accelerator = np.nonzero((task.weights > 0) & busy)
+    before = _before(busy, first)[row, accelerator]
+    pairs = _pairs(task, row, accelerator, before < 0)
+    rest = task.direct.copy()
+    parts, slack, todo = np.zeros((3, len(row))), np.full(len(row), -1.0), np.arange(len(row))
+    for _ in range(_MOST_ROUNDS):
+        now = np.where(before >= 0, rest[np.maximum(before, 0), accelerator], 0.0)
+        todo = np.flatnonzero(now != slack)
+        if not len(todo):
+            break
+        slack = now
+        some = pairs.take(todo) if len(todo) < len(row) else pairs
+        parts[:, todo], rest[row[todo], accelerator[todo]] = _buffers(some, slack[todo])
+    both, late = np.zeros(task.cycles.shape), np.zeros(task.cycles.shape)
+    both[row, accelerator], late[row, accelerator] = parts[0] + parts[1], parts[2]
+    # Towards an operator's end, the first buffer of the next one is filled.
+    there = before >= 0
+    late[before[there], accelerator[there]] += parts[0, there]
+    return np.maximum(both, late)
+
+
+def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
+    channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
+    stored = round_up(task.weights[row, accelerator] + SCALE_BYTES * channels, SPLIT_DEPTH)
+    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency, granule, room = _SYSTEMS[
+        accelerator
+    ].T
+    return Pairs(
+        stored=stored,
+        cycles=task.cycles[row, accelerator],
+        direct=task.direct[row, accelerator],
+        readings=readings,
+        block=task.block[row, accelerator],
+        channels=channels,
+        alone=alone,
+        copy=np.maximum(stored / far_rate + far_latency, stored / near_rate + near_latency),
+        unmoved=(stored / far_weights + far_latency) * readings,
+        buffered=(stored / near_weights + near_latency) * readings,
+        far_rate=far_rate,
+        far_latency=far_latency,
+        granule=granule,
+        room=room,
+    )
+
+
+def _before(busy: Flags, first: Flags) -> Int64:
+    """Return the row of the operator before each one on each accelerator, -1 where there is none."""
+    rows = np.arange(len(busy))[:, None]
+    latest = np.maximum.accumulate(np.where(busy, rows, -1), axis=0)
+    before = np.concatenate([np.full((1, busy.shape[1]), -1), latest[:-1]])
+    begin = np.maximum.accumulate(np.where(first, rows[:, 0], 0))
+    return np.where(before >= begin[:, None], before, -1)
+
+
+def _buffers(pairs: Pairs, slack: Float64) -> tuple[Float64, Float64]:
+    """Return the bytes of both buffers and of the one in use at last, float64[3, k], and how long that is."""
+    cycles, channels = pairs.cycles, pairs.channels
+    dominated = pairs.direct > pairs.unmoved
+    slices = cut(pairs, slack, dominated)
+    kept = _kept(pairs, slack, dominated, slices)
+    several = slices.following > 0
+    even = np.where(slices.following >= 3, slices.next, np.where(slices.following == 2, slices.last, 0.0))
+    odd = np.where(slices.following >= 2, slices.next, slices.last)
+    one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
+    parts = np.stack([one, other, np.where(slices.following % 2 == 1, other, one)])
+    last = np.where(several, slices.last, channels)
+    bytes_each = pairs.stored / channels
+    return (
+        np.where(kept, round_up(parts * bytes_each, SPLIT_DEPTH), 0.0),
+        np.where(kept, cycles * last / channels, pairs.direct),
+    )
+
+
+def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
+    """Return for which pairs copying the weights ahead is tried, and is no slower."""
+    cycles, channels, copy = pairs.cycles, pairs.channels, pairs.copy
+    again = pairs.readings > 1
+    smallest = copy * np.minimum(channels, SPLIT_DEPTH) / channels
+    forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
+    tried = forced | (pairs.buffered + np.maximum(copy - slack, 0.0) < pairs.unmoved)
+    tried |= np.floor(channels / pairs.block) > _FEW_SLICES
+    tried |= ~pairs.alone & (smallest < slack) & again
+    waited = np.where(pairs.alone, np.where(forced, STARTUP_CYCLES, 0.0), slack)
+    waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
+    new = np.maximum(cycles + waited_for, pairs.buffered)
+    new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
+    new = np.where(dominated & (count > 1) & forced, new - count * STARTUP_CYCLES / 2, new)
+    old = np.maximum(pairs.direct, pairs.unmoved)
+    filled = slices.next / round_up(slices.next, pairs.block)
+    wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
+    return np.asarray(tried & (new <= old) & (again | (copy + pairs.buffered <= old)) & ~wasteful)
