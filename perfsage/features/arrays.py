@@ -47,9 +47,9 @@ PHYSICAL_COLUMNS = (
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
 compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` and those
 after it what NPUs keep in SRAM (`npu_memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
-accelerator before memory (`npu_costs`), `near_*`, `far_*`, `scale_*` and `coded_*` the bytes that it moves
-(`npu_fetch`), all 0 for what it leaves to the CPU, and `ahead_*` those of weights that are in SRAM beside
-activations (`npu_prefetch`).
+accelerator before memory (`npu_costs`), `near_*`, `far_*` and `scale_*` the bytes that it moves (`npu_fetch`)
+and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those of weights that
+are in SRAM beside activations (`npu_prefetch`).
 """
 
 GRAPH_COLUMNS = (

@@ -1,9 +1,9 @@
-"""Costs as an NPU counts them: in whole blocks of channels and kernel elements, with buffers used in place.
+"""Costs as an NPU counts them: in whole blocks of channels and kernel elements.
 
 Ethos-U multiplies blocks of 8 output channels by 32 values: kernel elements times input channels, either 1 by
-32 or 4 by 8, whichever is fewer blocks. It stores activations in bricks of 16 channels. On 1,940 convolutions
-that Vela estimated for Ethos-U55-128, the largest of these blocks, the outputs and the coded weights explains
-the cycles to a median of 18 %, where MACs are off by a factor of 3; predictors learn the rest.
+32 or 4 by 8, whichever is fewer blocks. On 1,940 convolutions that Vela estimated for Ethos-U55-128, the
+largest of these blocks, the outputs and the coded weights explains the cycles to a median of 18 %, where MACs
+are off by a factor of 3; predictors learn the rest.
 """
 
 from __future__ import annotations
