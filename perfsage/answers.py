@@ -66,8 +66,7 @@ def answer(
         idle = subject.features.idle_accelerators
         for row, entry, geometry, cells, warnings in rows:
             reason = entry.float_reason if all_float else None
-            if geometry is not None and idle[geometry]:
-                reason = reason or IDLE
+            reason = reason or (IDLE if geometry is not None and idle[geometry] else None)
             values = {
                 cell.metric: cell.missing(reason)
                 or _interval(cell, subject.features, log_values[row], widths[row], calibration.level)
@@ -82,12 +81,7 @@ def answer(
                     places, raw.operator_latency[begin:end, row], values.get(Metric.LATENCY_MS)
                 ),
                 in_distribution=not (doubts[place] or stale or entry.inferred),
-                warnings=(
-                    *warnings,
-                    *doubts[place],
-                    *stale,
-                    *_float_warning(entry, subject.features),
-                ),
+                warnings=(*warnings, *doubts[place], *stale, *_float_warning(entry, subject.features)),
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_fetch import SCALE_BYTES
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
 
 Float64 = NDArray[np.float64]
@@ -15,7 +16,6 @@ _HEAD_BITS = 39.0
 """What begins and ends a stream, without a palette."""
 _STREAM_BITS = 128.0
 _RUN_PARAMETERS = 4
-_SCALE_BYTES = 10.0
 
 
 def coded_share(statistics: NDArray[np.float32]) -> Float64:
@@ -44,7 +44,7 @@ def coded_means(elements: Float64, channels: Float64, streams: Float64) -> Float
     A palette of one value takes a bit an element. The file has neither, so that nothing else counts them.
     """
     each = np.ceil((elements / streams + _HEAD_BITS) / _STREAM_BITS) * _STREAM_BITS / 8.0
-    return each * streams + _SCALE_BYTES * channels[:, None]
+    return each * streams + SCALE_BYTES * channels[:, None]
 
 
 def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:

@@ -13,6 +13,7 @@ from perfsage.device import Device
 from perfsage.errors import InvalidInputError
 from perfsage.metrics import Metric
 from perfsage.models.physics import TERMS
+from perfsage.models.readout import READOUTS, Outputs
 from perfsage.predictor import load_predictor
 from perfsage.training import (
     Example,
@@ -29,6 +30,7 @@ from perfsage.training.corpus import Corpus
 from perfsage.training.entries import describe_entries
 from perfsage.training.evaluate import spearman
 from perfsage.training.loop import fit
+from perfsage.training.loss import batch_loss
 from profilers.registry import describe
 
 TINY = TrainingOptions(
@@ -176,6 +178,26 @@ def test_a_configuration_never_measured_is_inferred_from_its_relatives(
     own, cousin = TERMS.index("cycles_u55_256"), TERMS.index("cycles_u55_128")
     assert rates[1, own] > 1e-9 > rates[1, cousin]
     assert rates[1, own].item() == pytest.approx(rates[0, cousin].item())
+
+
+def test_corrections_that_change_no_prediction_are_held_at_the_formulas(
+    examples: list[Example], devices: list[Device]
+) -> None:
+    corpus = Corpus(examples[:8], [device.name for device in devices])
+    batch = corpus.batch(np.arange(8), torch.device("cpu"))
+    values = torch.nan_to_num(batch.log_labels)
+    rows, count = len(batch.inputs.type_index), len(devices)
+    none = torch.zeros(rows, count)
+
+    def loss(readout: int) -> float:
+        corrections = torch.zeros(rows, count, len(READOUTS))
+        corrections[..., readout] = 1.0
+        outputs = Outputs(values, torch.zeros_like(values), none, torch.zeros(8, 2), corrections)
+        return float(batch_loss(outputs, batch, 0.0)[0])
+
+    free = loss(READOUTS.index("persistent"))
+    assert loss(READOUTS.index("storage")) == free
+    assert all(loss(READOUTS.index(name)) > free for name in ("latency", "energy", "peak"))
 
 
 def test_a_step_without_a_finite_gradient_is_left_out_and_an_epoch_of_them_is_said(
