@@ -15,10 +15,10 @@ from perfsage.features.npu_geometry import GEOMETRY_NAMES
 from perfsage.features.npu_memory import LIVE_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "6"
+FEATURE_SCHEMA = "7"
 """Changes whenever a column is added, removed or computed differently."""
 
-CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, SCALE_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS = (
+CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, AWAITED_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS = (
     tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED, "ahead")
 )
 
@@ -37,7 +37,7 @@ PHYSICAL_COLUMNS = (
     *CYCLE_COLUMNS,
     *NEAR_COLUMNS,
     *FAR_COLUMNS,
-    *SCALE_COLUMNS,
+    *AWAITED_COLUMNS,
     *CODED_COLUMNS,
     *AHEAD_COLUMNS,
 )
@@ -47,9 +47,9 @@ PHYSICAL_COLUMNS = (
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
 compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` and those
 after it what NPUs keep in SRAM (`npu_memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
-accelerator before memory (`npu_costs`), `near_*`, `far_*` and `scale_*` the bytes that it moves (`npu_fetch`)
-and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those of weights that
-are in SRAM beside activations (`npu_prefetch`).
+accelerator before memory (`npu_costs`), `near_*`, `far_*` and `awaited_*` the bytes that it moves and waits
+for (`npu_fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those
+of weights that are in SRAM beside activations (`npu_prefetch`).
 """
 
 GRAPH_COLUMNS = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_fetch import SCALE_BYTES
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
 
 Float64 = NDArray[np.float64]
@@ -26,31 +25,29 @@ def coded_share(statistics: NDArray[np.float32]) -> Float64:
 
 
 def coded_bytes(
-    weights: Float64, elements: Float64, streams: Float64, statistics: NDArray[np.float32]
+    weights: Float64, elements: Float64, streams: Float64, idle: Float64, statistics: NDArray[np.float32]
 ) -> Float64:
-    """Return float64[n, d]: bytes of `elements` [n, d], of which `weights` [n] are not padding.
+    """Return float64[n, d]: bytes of `elements` [n, d], of which `weights` [n, d] are not padding.
 
-    They come in `streams` [d], each a multiple of 16 bytes.
+    They come in `streams` [d], each a multiple of 16 bytes; those of `idle` [n, d] hold nothing but padding.
     """
-    rows = np.flatnonzero((weights > 0) & (elements.max(axis=1) > 0))
+    rows = np.flatnonzero((weights.max(axis=1) > 0) & (elements.max(axis=1) > 0))
     made = np.zeros(elements.shape)
-    made[rows] = _coded(weights[rows], elements[rows], streams, _columns(statistics[rows]))
+    busy = streams - idle[rows]
+    filled = elements[rows] * busy / streams
+    made[rows] = _coded(weights[rows], filled, busy, _columns(statistics[rows]))
+    made[rows] += uniform_bytes(elements[rows] / streams) * idle[rows]
     return made
 
 
-def coded_means(elements: Float64, channels: Float64, streams: Float64) -> Float64:
-    """Return float64[n, d]: bytes of the kernels of means, which are all ones, and of their scales.
-
-    A palette of one value takes a bit an element. The file has neither, so that nothing else counts them.
-    """
-    each = np.ceil((elements / streams + _HEAD_BITS) / _STREAM_BITS) * _STREAM_BITS / 8.0
-    return each * streams + SCALE_BYTES * channels[:, None]
+def uniform_bytes(elements: Float64) -> Float64:
+    """Return the bytes of a stream whose elements are all alike, such as the ones of a mean: a bit each."""
+    return np.ceil((elements + _HEAD_BITS) / _STREAM_BITS) * _STREAM_BITS / 8.0
 
 
 def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:
-    given = np.broadcast_to(weights[:, None], elements.shape)
-    bits = _bits(given, np.maximum(elements - given, 0.0), columns)
-    bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * given)
+    bits = _bits(weights, np.maximum(elements - weights, 0.0), columns)
+    bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)
     each = np.ceil((bits / streams + columns["palette"] * 256.0 + _HEAD_BITS) / _STREAM_BITS)
     return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
 

@@ -1,36 +1,40 @@
-"""The block of outputs that Ethos-U55 and U65 work on at once: the one that fetches least.
-
-The compiler tries every height, width and depth that fits its buffer and takes the cheapest. Cost falls with
-the width as long as the block fits, so here only the widest one is tried for each height and depth.
-"""
+"""The block of outputs that Ethos-U55 and U65 work on at once: the one that fetches least (`npu_search`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perfsage.features.npu_geometry import Geometry
+from perfsage.features.npu_search import (
+    Candidates,
+    Inputs,
+    Space,
+    candidates,
+    cheapest,
+    fetched,
+    needed,
+    volume,
+)
 from perfsage.features.npu_work import (
     CONVOLUTION,
     DEPTHWISE,
     ELEMENTWISE,
     POOLING,
-    SUBKERNEL,
     Flags,
+    Float64,
     Work,
     ceil_div,
     round_up,
 )
 
-Float64 = NDArray[np.float64]
-MOST_HEIGHT, MOST_WIDTH, MOST_DEPTH = 32, 64, 128
-HEIGHTS = np.array([*range(1, 13), *range(14, 21, 2), *range(24, MOST_HEIGHT + 1, 4)], dtype=np.float64)
-"""Heights that are tried: every one up to 12, then fewer, since each one costs time."""
-SPLIT_DEPTH = 16
+MOST = (32, 64, 128)
 BANK_BYTES = 1024
 OUTPUT_BANKS = 2
+SUM_BYTES = 4
+GRANULE = 8
+"""Channels are kept in the buffer in multiples of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,113 +52,72 @@ class Blocks:
 
 def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
     """Return the cheapest block of each operator."""
-    part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u55
-    height, depth = _candidates(work, geometry)
-    return Fit(work, geometry, height, depth, part_kernel).cheapest(part_kernel)
+    part_kernel = np.asarray((work.kind == CONVOLUTION) & work.kernel_first_u55)
+    sizes = np.empty((3, len(work)))
+    # What goes element by element needs no accumulators, so that more blocks fit.
+    for streamed in (False, True):
+        rows = np.flatnonzero((work.kind == ELEMENTWISE) == streamed)
+        if len(rows):
+            sizes[:, rows] = _search(work.those(rows), geometry, part_kernel[rows], streamed)
+    height, width, depth = sizes
+    high = round_up(needed(height, work.stride_h, work.span_h), geometry.microblocks[0][0])
+    wide = round_up(needed(width, work.stride_w, work.span_w), geometry.microblocks[0][1])
+    channels = np.where(_equal_depth(work), depth, _input_depth(work, part_kernel))
+    return Blocks(height, width, depth, channels, wide, high * wide * channels, part_kernel)
 
 
-def _candidates(work: Work, geometry: Geometry) -> tuple[Float64, Float64]:
-    """Return heights and depths to try, each float64[n, k]; those beyond the outputs repeat the largest."""
-    micro_h, _, micro_c = geometry.microblocks[0]
-    deepest = round_up(np.minimum(work.out_c, MOST_DEPTH), float(micro_c))
-    depths = np.minimum(SPLIT_DEPTH * np.arange(1.0, MOST_DEPTH // SPLIT_DEPTH + 1), deepest[:, None])
-    highest = round_up(np.minimum(work.out_h, MOST_HEIGHT), micro_h)
-    steps = HEIGHTS[(HEIGHTS % micro_h == 0) & (highest.max() + micro_h > HEIGHTS)]
-    heights = np.minimum(steps, highest[:, None])
-    deep = depths[:, : int(np.ceil(deepest.max() / SPLIT_DEPTH))]
-    shape = (len(work), deep.shape[1], heights.shape[1])
-    return (
-        np.broadcast_to(heights[:, None, :], shape).reshape(len(work), -1),
-        np.broadcast_to(deep[:, :, None], shape).reshape(len(work), -1),
+def _equal_depth(work: Work) -> Flags:
+    """Return whether an output needs its own channel alone."""
+    return np.asarray((work.kind == ELEMENTWISE) | (work.kind == POOLING) | (work.kind == DEPTHWISE))
+
+
+def _input_depth(work: Work, part_kernel: Flags) -> Float64:
+    return round_up(np.minimum(work.in_c, np.where(part_kernel, 16.0, 32.0)), GRANULE)
+
+
+def _search(work: Work, geometry: Geometry, part_kernel: Flags, streamed: bool) -> Float64:
+    """Return height, width and channels of each operator's block, float64[3, n]."""
+    tried, equal_depth = candidates(work, _space(geometry, streamed)), _equal_depth(work)
+    inputs = _inputs(work, geometry, tried, np.where(equal_depth, np.nan, _input_depth(work, part_kernel)))
+    # Accelerators of 256 need no second row for a single one.
+    single = (geometry.microblocks[0][0] == 2) & (work.out_h == 1) & (work.kernel_h == 1)
+    low = np.where(single[:, None], 1.0, tried.height)
+    area = inputs.area
+    banks = round_up(_pairs(area * round_up(inputs.depth, GRANULE)), geometry.input_granule)
+    sums = _pairs(low * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES)
+    second = banks if streamed else round_up(sums, geometry.sum_granule)
+    free = geometry.banks - OUTPUT_BANKS - np.maximum(_table_banks(geometry), work.table)
+    cost = volume(work, tried) if streamed else fetched(work, tried, area, equal_depth, low)
+    fits, never = banks + second <= free[:, None], np.zeros(len(work), dtype=np.bool_)
+    return np.stack(tried.chosen(cheapest(work, tried, inputs, cost, fits, never)))
+
+
+def _inputs(work: Work, geometry: Geometry, tried: Candidates, own: Float64) -> Inputs:
+    """Return what candidates read: `own` float64[n] channels at once, or NaN for as many as outputs."""
+    apart, (micro_h, micro_w, _) = work.enlarged[:, None], geometry.microblocks[0]
+    rows = needed(tried.height, work.stride_h[:, None], work.span_h[:, None])
+    columns = needed(tried.width, work.stride_w[:, None], work.span_w[:, None])
+    return Inputs(
+        round_up(ceil_div(rows, apart), micro_h),
+        round_up(ceil_div(columns, apart), micro_w),
+        np.where(np.isnan(own)[:, None], tried.depth, own[:, None]),
+        work.enlarged,
     )
 
 
-class Fit:
-    """Sizes of candidate blocks in the shared buffer, and what they would fetch; all [n, k]."""
+def _pairs(sizes: Float64) -> Float64:
+    """Return the banks of two buffers of so many bytes."""
+    return np.asarray(np.ceil(sizes / BANK_BYTES) * 2)
 
-    def __init__(
-        self, work: Work, geometry: Geometry, height: Float64, depth: Float64, part_kernel: Flags
-    ) -> None:
-        self.work, self.geometry, self.height, self.depth = work, geometry, height, depth
-        kind = work.kind[:, None]
-        self.equal_depth = (kind == ELEMENTWISE) | (kind == POOLING) | (kind == DEPTHWISE)
-        limit = np.where(part_kernel, 16.0, 32.0)
-        own = round_up(np.minimum(work.in_c, limit), 8)[:, None]
-        self.input_depth = np.where(self.equal_depth, depth, own)
-        self.streamed = np.broadcast_to(kind == ELEMENTWISE, height.shape)
-        tables = 2 if geometry.banks > 16 else 0
-        self.free_banks = geometry.banks - OUTPUT_BANKS - np.maximum(tables, work.table)[:, None]
-        round_h, self.round_w = (float(side) for side in geometry.microblocks[0][:2])
-        self.most_width = float(MOST_WIDTH)
-        self.step = np.full((1, 1), float(geometry.microblocks[0][1]))
-        self.input_height = self.input_side(height, work.stride_h, work.span_h, round_h)
-        single = (geometry.microblocks[0][0] == 2) & (work.out_h == 1) & (work.kernel_h == 1)
-        self.sum_height = np.where(single[:, None], 1.0, height)
 
-    def cheapest(self, part_kernel: Flags) -> Blocks:
-        """Return the candidate of each operator that fetches least."""
-        width = self.widest()
-        cost = np.where(width > 0, self.cost(np.maximum(width, 1.0)), np.inf)
-        chosen = np.arange(len(width)), cost.argmin(axis=1)
-        wide = np.maximum(width[chosen], self.step[:, 0])
-        depth = np.broadcast_to(self.input_depth, cost.shape)[chosen]
-        across = self.input_side(wide, self.work.stride_w, self.work.span_w, self.round_w)
-        return Blocks(
-            height=self.height[chosen],
-            width=wide,
-            depth=self.depth[chosen],
-            input_depth=depth,
-            input_width=across,
-            input_elements=self.input_height[chosen] * across * depth,
-            part_kernel=part_kernel,
-        )
+def _table_banks(geometry: Geometry) -> int:
+    return 2 if geometry.banks > 16 else 0
 
-    def input_side(self, size: Float64, stride: Float64, span: Float64, multiple: float) -> Float64:
-        """Return how many inputs in a row (or column) so many outputs need, for sizes [n] or [n, k]."""
-        part = np.minimum(span, SUBKERNEL)
-        if size.ndim > 1:
-            stride, part = stride[:, None], part[:, None]
-        return round_up((size - 1) * stride + part, multiple)
 
-    def input_area(self, width: Float64) -> Float64:
-        """Return the inputs that a block of this width reads, per channel."""
-        return self.input_height * self.input_side(width, self.work.stride_w, self.work.span_w, self.round_w)
-
-    def fits(self, width: Float64) -> Flags:
-        """Say whether inputs and accumulators, each twice, fit into the buffer."""
-        inputs = np.ceil(self.input_area(width) * round_up(self.input_depth, 8) / BANK_BYTES) * 2
-        inputs = round_up(inputs, self.geometry.input_granule)
-        sums = self.sum_height * width * round_up(self.depth, 8) * 4 / BANK_BYTES
-        sums = round_up(np.ceil(sums) * 2, self.geometry.sum_granule)
-        second = np.where(self.streamed, inputs, sums)
-        return np.asarray(inputs + second <= self.free_banks)
-
-    def widest(self) -> Float64:
-        """Return the widest block that fits, by bisection; 0 where none does."""
-        most = round_up(np.minimum(self.work.out_w, self.most_width)[:, None], self.step) / self.step
-        low = np.zeros_like(self.height)
-        high = np.broadcast_to(most, low.shape).copy()
-        for _ in range(int(np.ceil(np.log2(high.max() + 1)))):
-            middle = np.ceil((low + high) / 2)
-            fits = self.fits(middle * self.step)
-            low = np.where(fits, middle, low)
-            high = np.where(fits, high, np.maximum(middle - 1, low))
-        return np.asarray(low * self.step)
-
-    def cost(self, width: Float64) -> Float64:
-        """Return what is fetched for an output, as the compiler counts it."""
-        work = self.work
-        out_h, out_w, out_c = work.out_h[:, None], work.out_w[:, None], work.out_c[:, None]
-        elements, area = out_h * out_w * out_c, self.input_area(width)
-        in_c = work.in_c[:, None]
-        whole = np.ceil(out_h / self.height) * np.ceil(out_w / width)
-        weighted = (work.kind == CONVOLUTION) | (work.kind == DEPTHWISE)
-        weights = (np.where(weighted, work.kernel_h * work.kernel_w, 0.0))[:, None] * in_c * whole
-        weights *= np.where(work.kind[:, None] == DEPTHWISE, 1.0, out_c)
-        repeats = ceil_div(work.span_h, SUBKERNEL) * ceil_div(work.span_w, SUBKERNEL)
-        inputs = area * in_c * repeats[:, None] * (out_h / self.height) * (out_w / width)
-        inputs *= np.where(self.equal_depth, 1.0, np.ceil(out_c / self.depth))
-        cost = (inputs + weights) / elements
-        cost = np.where(self.streamed, elements / (self.height * width * self.depth), cost)
-        all_at_once = (work.in_h * work.in_w)[:, None] * in_c < area * self.input_depth * 2
-        return np.where(all_at_once, cost / 2, cost)
+def _space(geometry: Geometry, streamed: bool) -> Space:
+    banks = geometry.banks - OUTPUT_BANKS - _table_banks(geometry)
+    if streamed:
+        elements = banks // 4 * BANK_BYTES
+    else:
+        elements = (banks - geometry.input_granule) // 2 * BANK_BYTES // SUM_BYTES
+    return Space(geometry.microblocks[0], MOST, elements, GRANULE)

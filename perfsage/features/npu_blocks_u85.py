@@ -1,98 +1,99 @@
 """The block of outputs that Ethos-U85 works on at once, as far as it decides what is read how often.
 
-Convolutions are searched as on U55, in memories of their own for inputs and accumulators; heights and depths
-are sampled. Depthwise convolutions and poolings take the area that the accumulators hold, in the outputs' own
-proportion.
+Convolutions, products and copies are searched as on U55, in memories of their own for inputs and
+accumulators; all else has other rules (`npu_blocks_alone`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from perfsage.features.npu_blocks import Blocks, Fit
-from perfsage.features.npu_geometry import Geometry
-from perfsage.features.npu_work import DEPTHWISE, POOLING, SUBKERNEL, Flags, Float64, Work, round_up
-
-MOST_SIDE, MOST_DEPTH = 128, 1024
-HEIGHTS = np.array([1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 64, 128], dtype=np.float64)
-DEPTHS = np.array([16, 32, 64, 128, 256, 1024], dtype=np.float64)
-SUM_BYTES = 4
+from perfsage.features.npu_blocks import SUM_BYTES, Blocks
+from perfsage.features.npu_blocks_alone import GRANULE, MOST, areas, input_units, streamed
+from perfsage.features.npu_geometry import Block, Geometry
+from perfsage.features.npu_search import (
+    Candidates,
+    Inputs,
+    Space,
+    candidates,
+    cheapest,
+    fetched,
+    needed,
+    volume,
+)
+from perfsage.features.npu_work import (
+    DEPTHWISE,
+    ELEMENTWISE,
+    POOLING,
+    PRODUCT,
+    Flags,
+    Float64,
+    Work,
+    round_up,
+)
 
 
 def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kernel: Flags) -> Blocks:
     """Return the cheapest block of each operator; `micro` float64[n, 3] are its microblocks."""
-    height, depth = _candidates(work, micro)
-    fit = _FitU85(work, geometry, height, depth, micro, part_kernel)
-    blocks = fit.cheapest(part_kernel)
-    alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
-    if not alone.any():
-        return blocks
-    high, wide = _area(work, geometry, micro)
-    span_h, span_w = np.minimum(work.span_h, SUBKERNEL), np.minimum(work.span_w, SUBKERNEL)
-    input_width = np.where(alone, (wide - 1) * work.stride_w + span_w, blocks.input_width)
-    area = ((high - 1) * work.stride_h + span_h) * input_width
-    return Blocks(
-        height=np.where(alone, high, blocks.height),
-        width=np.where(alone, wide, blocks.width),
-        depth=np.where(alone, 16.0, blocks.depth),
-        input_depth=np.where(alone, 16.0, blocks.input_depth),
-        input_width=input_width,
-        input_elements=np.where(alone, area * 16.0, blocks.input_elements),
-        part_kernel=part_kernel,
+    pooled, each = work.kind == POOLING, work.kind == ELEMENTWISE
+    alone = (work.kind == DEPTHWISE) | (pooled & ~work.copied)
+    shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
+    deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
+    sizes = np.empty((3, len(work)))
+    for rule, done in ((areas, alone), (streamed, each)):
+        if done.any():
+            sizes[:, done] = rule(work.those(np.flatnonzero(done)), geometry, micro[done])
+    for shape in geometry.microblocks:
+        rows = np.flatnonzero((micro == shape).all(axis=1) & ~alone & ~each)
+        if len(rows):
+            sizes[:, rows] = _search(work.those(rows), geometry, shape, deep[rows, None])
+    height, width, depth = sizes
+    own = round_up(np.minimum(work.in_c, deep), deep)
+    input_depth = np.where(alone | each | pooled, depth, own)
+    high, wide = needed(height, work.stride_h, work.span_h), needed(width, work.stride_w, work.span_w)
+    return Blocks(height, width, depth, input_depth, wide, high * wide * input_depth, part_kernel)
+
+
+def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Float64:
+    """Return height, width and channels of each operator's block, float64[3, n].
+
+    `deep` float64[n, 1] are the channels of a block of inputs.
+    """
+    sizes = np.empty((3, len(work)))
+    todo = np.arange(len(work))
+    # Where two blocks do not fit into the memories, one has to do.
+    for at_once in (2, 1):
+        some = work.those(todo)
+        tried, inputs, fits = _tried(some, geometry, micro, deep[todo], at_once)
+        low = np.broadcast_to(tried.height, tried.depth.shape)
+        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low)
+        product = some.kind == PRODUCT
+        whole = (some.span_h == some.in_h) & (some.span_w == some.in_w) & (some.out_h * some.out_w == 1)
+        cost = np.where((whole | product)[:, None], volume(some, tried), cost)
+        places = cheapest(some, tried, inputs, cost, fits, product)
+        sizes[:, todo] = tried.chosen(places)
+        todo = todo[~(fits & tried.exists).any(axis=1)]
+        if not len(todo):
+            break
+    return sizes
+
+
+def _tried(
+    work: Work, geometry: Geometry, micro: Block, deep: Float64, at_once: int
+) -> tuple[Candidates, Inputs, Flags]:
+    """Return what is tried, what it reads, and whether `at_once` of it fit into the memories, bool[n, k]."""
+    space = Space(micro, MOST, geometry.sum_bytes // (SUM_BYTES * at_once), GRANULE)
+    tried = candidates(work, space)
+    copied = (work.kind == POOLING)[:, None]
+    deep = np.where(copied, tried.depth, deep)
+    unit_h, unit_w, unit_c = input_units(geometry, np.broadcast_to(micro, (len(work), 3)), deep)
+    inputs = Inputs(
+        round_up(needed(tried.height, work.stride_h[:, None], work.span_h[:, None]), unit_h),
+        round_up(needed(tried.width, work.stride_w[:, None], work.span_w[:, None]), unit_w),
+        round_up(deep, unit_c),
+        np.ones(len(work)),
     )
-
-
-def _candidates(work: Work, micro: Float64) -> tuple[Float64, Float64]:
-    """Return heights and depths to try, each float64[n, k]; those beyond the outputs repeat the largest."""
-    highest = round_up(np.minimum(work.out_h, MOST_SIDE), micro[:, 0])[:, None]
-    deepest = round_up(np.minimum(work.out_c, MOST_DEPTH), 16.0)[:, None]
-    # As many as the largest operator needs, so that every operator's own size is among them.
-    tried_h = HEIGHTS[: 1 + np.searchsorted(HEIGHTS, highest.max())]
-    heights = round_up(np.minimum(tried_h, highest), micro[:, :1])
-    depths = np.minimum(DEPTHS[: 1 + np.searchsorted(DEPTHS, deepest.max())], deepest)
-    shape = (len(work), depths.shape[1], heights.shape[1])
-    return (
-        np.broadcast_to(heights[:, None, :], shape).reshape(len(work), -1),
-        np.broadcast_to(depths[:, :, None], shape).reshape(len(work), -1),
-    )
-
-
-class _FitU85(Fit):
-    def __init__(
-        self,
-        work: Work,
-        geometry: Geometry,
-        height: Float64,
-        depth: Float64,
-        micro: Float64,
-        part_kernel: Flags,
-    ) -> None:
-        super().__init__(work, geometry, height, depth, part_kernel)
-        shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
-        deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
-        self.input_depth = round_up(np.minimum(work.in_c, deep), deep)[:, None]
-        self.step, self.most_width, self.round_w = micro[:, 1:2], float(MOST_SIDE), 1.0
-        self.input_height = self.input_side(height, work.stride_h, work.span_h, 1.0)
-
-    def fits(self, width: Float64) -> Flags:
-        inputs = self.input_area(width) * self.input_depth * 2
-        sums = self.height * width * self.depth * SUM_BYTES * 2
-        return np.asarray((inputs <= self.geometry.input_bytes) & (sums <= self.geometry.sum_bytes))
-
-
-def _area(work: Work, geometry: Geometry, micro: Float64) -> tuple[Float64, Float64]:
-    """Return height and width of the outputs of 16 channels that fit the accumulators and the inputs."""
-    sums = geometry.sum_bytes / (16 * SUM_BYTES)
-    area = np.minimum(sums, work.out_h * work.out_w)
-    shape = np.sqrt(work.out_h / work.out_w)
-    for _ in range(3):
-        high = np.maximum(np.sqrt(area) * shape, 1.0)
-        wide = np.maximum(area / high, 1.0)
-        rows = (high - 1) * work.stride_h + np.minimum(work.span_h, SUBKERNEL)
-        columns = (wide - 1) * work.stride_w + np.minimum(work.span_w, SUBKERNEL)
-        area = area * np.minimum(geometry.input_bytes / (16 * rows * columns), 1.0)
-    whole_h, whole_w = round_up(work.out_h, micro[:, 0]), round_up(work.out_w, micro[:, 1])
-    fits = (area >= work.out_h * work.out_w) & (whole_h * whole_w <= sums)
-    high = np.clip(np.floor(high / micro[:, 0]) * micro[:, 0], micro[:, 0], whole_h)
-    wide = np.clip(np.floor(wide / micro[:, 1]) * micro[:, 1], micro[:, 1], whole_w)
-    return np.where(fits, whole_h, high), np.where(fits, whole_w, wide)
+    channels = np.where(copied, deep, np.minimum(inputs.depth, work.in_c[:, None]))
+    read = inputs.area * round_up(channels, unit_c) * at_once
+    sums = tried.height * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES * at_once
+    return tried, inputs, (read <= geometry.input_bytes) & (sums <= geometry.sum_bytes)

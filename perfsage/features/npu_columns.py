@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import coded_bytes, coded_means
+from perfsage.features.coding import coded_bytes, uniform_bytes
 from perfsage.features.npu_constants import constant_bytes
 from perfsage.features.npu_cycles import COSTS, npu_costs
-from perfsage.features.npu_fetch import FETCHED
+from perfsage.features.npu_fetch import FETCHED, SCALE_BYTES
 from perfsage.features.npu_geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu_lowering import work_of
-from perfsage.features.npu_prefetch import Task, prefetched
+from perfsage.features.npu_prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu_work import NOTHING, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -19,9 +19,15 @@ from perfsage.graph import Subgraph
 COMMAND_CYCLES = 50.0
 """What an operator takes at least, so that none is free that an NPU has to do something for."""
 _STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
-_NEAR_WEIGHTS, _FAR_WEIGHTS, _FAR_RATES, _FAR_LATENCY = np.array(
-    [(g.near.weights, g.far.weights, g.far.rate, g.far.read_latency) for g in GEOMETRIES]
-).T
+_INTERLEAVED = np.where(IS_U85, _STREAMS, 0.0)
+STREAM_DEPTH = 4
+"""Channels that go to the same stream of U85 before the next one has its turn."""
+_NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
+DRAM_SCALES = 0.41
+"""Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
+_FAR_SCALES = np.array(
+    [g.far.rate / DRAM_SCALES if g.generation == 85 and g.far.is_dram else 1.0 for g in GEOMETRIES]
+)
 
 
 def npu_columns(
@@ -30,49 +36,58 @@ def npu_columns(
     shapes: Float64,
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
-    live: Float64,
+    spills: NDArray[np.int64],
 ) -> Float64:
     """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
 
-    Weights are read once from where constants are; where several blocks need them, they are kept and read
-    from SRAM. Memories are shared, so what is read from one adds up.
+    Weights are read from where constants are, once for each block over the image, unless they are copied to
+    SRAM. Memories are shared, so what is read from one adds up.
     """
-    work = work_of(subgraph, operands, shapes, refused, live)
+    work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
-    weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
-    coded = coded_bytes(weights, cost["elements"], _STREAMS, statistics)
-    means = operands.is_type("MEAN")
-    coded[means] = coded_means(cost["elements"][means], shapes[means, 3], _STREAMS)
-    again = np.where(cost["readings"] > 1, coded * cost["readings"], 0.0)
+    coded = _coded(work, operands, cost["elements"], statistics)
+    fetch = _prefetch(subgraph, work, cost, coded, refused)
     once = coded * work.repeats[:, None]
+    again = np.where(fetch.kept, coded * cost["readings"], 0.0)
+    late = np.maximum(coded - fetch.first, 0.0)
+    direct = np.where(fetch.kept, 0.0, once * cost["readings"])
     made = np.empty((len(coded), 2 + len(FETCHED), len(GEOMETRIES)))
-    made[:, 0] = _cycles(cost, once + cost["scale"]) + COMMAND_CYCLES
-    near = np.maximum(cost["near"] + again, cost["near_alone"])
+    made[:, 0] = fetch.cycles + COMMAND_CYCLES
+    near = np.maximum(cost["near"] + again + np.where(fetch.kept, late, 0.0), cost["near_alone"])
     made[:, 1] = np.maximum(near, again * _NEAR_WEIGHTS)
-    far = cost["far"] + cost["scale"] + once
-    made[:, 2] = np.maximum(np.maximum(far, cost["far_alone"]), once * _FAR_WEIGHTS)
-    constants = constant_bytes(subgraph, operands, work.beside, refused)
-    made[:, 3], made[:, 4] = cost["scale"], coded + constants[:, IS_U85]
+    far = cost["far"] + cost["scale"]
+    made[:, 2] = np.maximum(far + np.where(fetch.kept, once, direct), cost["far_alone"])
+    awaited = np.maximum(far + np.where(fetch.kept, late, direct), direct * _FAR_WEIGHTS)
+    made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), cost["scale"] * _FAR_SCALES)
+    constants = constant_bytes(subgraph, operands, work, refused)
+    made[:, 4] = coded + constants[:, IS_U85]
     np.copyto(made, 0.0, where=refused[:, None, IS_U85])
-    made[:, 5] = _ahead(subgraph, work, cost, coded, refused)
+    made[:, 5] = fetch.ahead
     return made.reshape(len(coded), -1)
 
 
-def _ahead(
+def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
+    """Return the bytes of coded weights, float64[n, d], of so many `elements` [n, d]."""
+    weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
+    idle = np.maximum(_INTERLEAVED - np.ceil(work.out_c / STREAM_DEPTH)[:, None], 0.0)
+    # Each part of a transposed convolution on U85 has its weights and its scales.
+    parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
+    coded = coded_bytes(weights[:, None] / parts, elements, _STREAMS, idle, statistics) * parts
+    coded += (parts - 1.0) * SCALE_BYTES * work.out_c[:, None]
+    means = operands.is_type("MEAN")
+    ones = elements * work.mean_share[:, None]
+    coded[means] = uniform_bytes(ones[means] / _STREAMS) * _STREAMS
+    return coded
+
+
+def _prefetch(
     subgraph: Subgraph, work: Work, cost: dict[str, Float64], coded: Float64, refused: NDArray[np.bool_]
-) -> Float64:
-    """Return the bytes of weights that are in SRAM while each operator runs."""
+) -> Prefetch:
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
     cycles, direct, block = cost["cycles"], cost["cycles_direct"], np.maximum(cost["depth"], 1.0)
-    task = Task(coded, cycles, direct, cost["readings"], block, work.out_c)
-    return prefetched(task, busy[:, IS_U85], begins)
-
-
-def _cycles(cost: dict[str, Float64], constants: Float64) -> Float64:
-    """Copy constants to SRAM where they are read again, or where waiting for the copy takes less time."""
-    copied = np.maximum(cost["cycles"], _FAR_LATENCY + constants / _FAR_RATES)
-    once = np.minimum(cost["cycles_direct"], copied)
-    return np.where(cost["readings"] > 1, cost["cycles"], once)
+    return prefetched(
+        Task(coded, cycles, direct, cost["readings"], block, work.out_c), busy[:, IS_U85], begins
+    )

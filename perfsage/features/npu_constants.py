@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_fetch import SCALE_BYTES
 from perfsage.features.npu_formats import TABLES
-from perfsage.features.npu_work import Float64, round_up
+from perfsage.features.npu_work import Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -18,17 +19,16 @@ TABLE_BYTES, SOFTMAX_BYTES = 256.0, 1136.0
 _INTEGER_BYTES, _ALIGNMENT = 4.0, 16.0
 
 
-def constant_bytes(
-    subgraph: Subgraph, operands: Operands, beside: Float64, refused: NDArray[np.bool_]
-) -> Float64:
+def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: NDArray[np.bool_]) -> Float64:
     """Return float64[n, 2]: bytes on U55 and U65, and on U85; 0 for what is `refused` bool[n, 2].
 
-    `beside` float64[n] are the zeros that a single pixel is added to, as in `Work`.
+    A mean has scales that nothing else counts, since the file has none.
     """
     softmax = operands.is_type("SOFTMAX")
     each = np.where(operands.is_type(*TABLES), TABLE_BYTES, np.where(softmax, SOFTMAX_BYTES, 0.0))
+    each = np.where(operands.is_type("MEAN"), SCALE_BYTES * work.out_c, each)
     summed = softmax | operands.is_type("SQUARED_DIFFERENCE")
-    added = np.where(summed, _INTEGER_BYTES * operands.elements[operands.data], beside)
+    added = np.where(summed, _INTEGER_BYTES * operands.elements[operands.data], work.beside)
     zeros = _zeros(subgraph, operands, np.where(refused[:, 0], 0.0, added))
     return np.where(refused, 0.0, np.stack([each + zeros, each], axis=1))
 

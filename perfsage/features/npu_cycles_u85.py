@@ -8,11 +8,13 @@ from perfsage.features.npu_blocks import Blocks
 from perfsage.features.npu_fetch import Moved
 from perfsage.features.npu_geometry import Geometry
 from perfsage.features.npu_pace import block_cycles
+from perfsage.features.npu_systems import Systems
 from perfsage.features.npu_work import (
     CONVOLUTION,
     DEPTHWISE,
     POOLING,
-    Flags,
+    PRODUCT,
+    SPARSE_DEPTH,
     Float64,
     Work,
     ceil_div,
@@ -20,13 +22,12 @@ from perfsage.features.npu_work import (
     round_up,
 )
 
-SPARSE_DEPTH = 2
-"""Where so few channels come in, two of every four weights are zeros, which are skipped."""
+OWN_DEPTH = 16
 
 
 def cycles_u85(
     work: Work,
-    geometry: Geometry,
+    systems: Systems,
     element: Float64,
     blocks: Blocks,
     micro: Float64,
@@ -39,19 +40,19 @@ def cycles_u85(
     slices = ceil_div(depth, micro[:, 2])
     all_area = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1])
     count = all_area * ceil_div(work.out_c, micro[:, 2]) / (area * slices)
-    products = _products_u85(work, geometry, blocks, micro, area, slices)
+    products = _products_u85(work, systems, blocks, micro, area, slices)
     products /= np.where((work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH), 2.0, 1.0)
     outputs = np.ceil(element * height * width * depth)
-    return block_cycles(work, geometry, products, outputs, depth, count, bytes_moved)
+    return block_cycles(work, systems, products, outputs, depth, count, bytes_moved)
 
 
 def _products_u85(
-    work: Work, geometry: Geometry, blocks: Blocks, micro: Float64, area: Float64, slices: Float64
+    work: Work, systems: Systems, blocks: Blocks, micro: Float64, area: Float64, slices: Float64
 ) -> Float64:
     """Return the cycles of the products of one block, over the parts of the kernel."""
     step = np.minimum(blocks.input_depth, work.in_c)
     eights = np.where(blocks.part_kernel, ceil_div(step, 8), 1.0)
-    write_back = 4.0 * micro[:, 2] / geometry.cores
+    write_back = 4.0 * micro[:, 2] / systems.cores
     total = np.zeros(len(work))
     for part_w, times_w in kernel_parts(work.kernel_w):
         for part_h, times_h in kernel_parts(work.kernel_h):
@@ -67,19 +68,19 @@ def _products_u85(
     return total * np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(step, 1.0)), 1.0)
 
 
-def microblocks_u85(work: Work, geometry: Geometry, part_kernel: Flags) -> Float64:
-    """Return float64[n, 3]: the microblock with the least waste; the last one is for channels alone."""
+def microblocks_u85(work: Work, geometry: Geometry) -> Float64:
+    """Return float64[n, 3]: the first microblock with the least waste."""
     shapes = np.asarray(geometry.microblocks, dtype=np.float64)
     waste = (
         round_up(work.out_h[:, None], shapes[:, 0])
         * round_up(work.out_w[:, None], shapes[:, 1])
         * round_up(work.out_c[:, None], shapes[:, 2])
     )
-    alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
     if geometry.macs != 512:
-        last = np.arange(len(shapes)) == len(shapes) - 1
-        small = geometry.macs <= 256
-        single = (work.kernel_h * work.kernel_w == 1) & ~part_kernel & (work.kind == CONVOLUTION)
-        allowed = np.where(alone[:, None], last, ~last | (not small) | single[:, None])
+        # What sums over no channels has a microblock for itself; smaller ones use it for arithmetic as well.
+        own = shapes[:, 2] == OWN_DEPTH
+        alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
+        barred = (work.kind == PRODUCT) | ((work.kind == CONVOLUTION) & (geometry.macs <= 256))
+        allowed = np.where(alone[:, None], own, ~(barred[:, None] & own))
         waste = np.where(allowed, waste, np.inf)
     return np.asarray(shapes[waste.argmin(axis=1)])

@@ -11,7 +11,6 @@ from perfsage.features.npu_chains import chains
 from perfsage.features.npu_copies import BILINEAR, NEAREST, kinds_u85
 from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_formats import BRICKS, COPIES, TABLES, fused, tensor_formats
-from perfsage.features.npu_spills import spilled
 from perfsage.features.npu_work import NOTHING, Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -36,10 +35,12 @@ class Ends:
     target_spill: Int64
 
 
-def ends_of(draft: Draft, subgraph: Subgraph, operands: Operands, refused: Flags, live: Float64) -> Ends:
+def ends_of(
+    draft: Draft, subgraph: Subgraph, operands: Operands, refused: Flags, spills: NDArray[np.int64]
+) -> Ends:
     """Return the ends of all operators, and drop from the draft what is done while others write.
 
-    `refused` bool[n, 2] goes to the CPU, and `live` float64[n] are the bytes alive at each operator.
+    `refused` bool[n, 2] goes to the CPU, and `spills` int64[tensors + 1] say what lies in DRAM.
     """
     activation = subgraph.columns.attribute("fused_activation_function")
     table, clamped = np.zeros(len(draft.kind), dtype=np.bool_), (activation > 0) & (activation <= 3)
@@ -52,7 +53,6 @@ def ends_of(draft: Draft, subgraph: Subgraph, operands: Operands, refused: Flags
     linked = chains(subgraph, operands, refused[:, 1], owner)
     source, target, _ = _formats(subgraph, operands, refused[:, 0], owner)
     source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner])
-    spills = spilled(subgraph, operands, live)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     _lay_out_elements(draft, operands.is_type(*COPIES) & (source != BRICKS) & (target != BRICKS))
     return Ends(

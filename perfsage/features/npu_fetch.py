@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE
-from perfsage.features.npu_geometry import Geometry
+from perfsage.features.npu_systems import Systems
 from perfsage.features.npu_work import (
     DEPTHWISE,
     ELEMENTWISE,
@@ -28,10 +28,10 @@ from perfsage.features.npu_work import (
     round_up,
 )
 
-FETCHED = ("near", "far", "scale", "coded")
-"""Bytes of activations and of weights that are read again, inside; of what comes from where constants are,
-and of activations at the graph's ends where these are in the same memory; of scales and biases; and of coded
-weights."""
+FETCHED = ("near", "far", "awaited", "coded")
+"""Bytes of activations and of copied weights, inside; of what comes from where constants are, and of
+activations at the graph's ends where these are in the same memory; as many as take as long as what of it an
+operator waits for; and of coded weights."""
 SCALE_BYTES = 10.0
 MOST_WRITTEN = 64
 
@@ -55,11 +55,11 @@ class Moved:
     leave: Float64
 
 
-def moved(work: Work, geometry: Geometry, blocks: Blocks, granule: Float64 | float = 1.0) -> Moved:
+def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float = 1.0) -> Moved:
     """Return what is moved for one of each batch; scales come for multiples of `granule` channels."""
-    far_in, far_out = _is_far(work, geometry)
-    read_waste = _read_waste(work, geometry, blocks, far_in)
-    write_waste = _write_waste(work, geometry, blocks, far_out)
+    far_in, far_out = _is_far(work, systems)
+    read_waste = _read_waste(work, systems, blocks, far_in)
+    write_waste = _write_waste(work, systems, blocks, far_out)
     read = _reads(work, blocks) * read_waste
     written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste
     # A transpose takes what enters or leaves the graph as a whole.
@@ -71,12 +71,12 @@ def moved(work: Work, geometry: Geometry, blocks: Blocks, granule: Float64 | flo
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
-    beside = work.beside * geometry.far.burst / np.minimum(blocks.depth, geometry.far.burst)
-    outside = geometry.far.is_dram
+    beside = work.beside * systems.far.burst / np.minimum(blocks.depth, systems.far.burst)
+    outside = systems.far.is_dram
     far_read = np.where(far_in & outside, read, 0.0) + beside
     far_written = np.where(far_out & outside, written, 0.0)
     near_read, near_written = read + beside - far_read + second, written - far_written
-    near, far = geometry.near, geometry.far
+    near, far = systems.near, systems.far
     return Moved(
         near_read + near_written,
         np.maximum(near_read * near.reading, near_written * near.writing),
@@ -84,26 +84,26 @@ def moved(work: Work, geometry: Geometry, blocks: Blocks, granule: Float64 | flo
         np.maximum(far_read * far.reading, far_written * far.writing),
         round_up(scales, BRICK),
         over_image,
-        *_transfers(work, geometry, blocks, read_waste, write_waste),
+        *_transfers(work, systems, blocks, read_waste, write_waste),
     )
 
 
-def _is_far(work: Work, geometry: Geometry) -> tuple[Flags, Flags]:
+def _is_far(work: Work, systems: Systems) -> tuple[Flags, Flags]:
     """Return whether inputs and outputs are where the application has them, or do not fit into SRAM."""
-    spilled_in, spilled_out = work.source_spill >= geometry.spill, work.target_spill >= geometry.spill
+    spilled_in, spilled_out = (s & systems.spill_bit > 0 for s in (work.source_spill, work.target_spill))
     return (work.source == EDGE) | spilled_in, (work.target == EDGE) | spilled_out
 
 
 def _transfers(
-    work: Work, geometry: Geometry, blocks: Blocks, read_waste: Float64, write_waste: Float64
+    work: Work, systems: Systems, blocks: Blocks, read_waste: Float64, write_waste: Float64
 ) -> tuple[Float64, Float64]:
     """Return the cycles of reading one block and of writing one."""
     high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
     written = written * np.minimum(blocks.depth, work.out_c)
-    near, edge = geometry.near, geometry.edge
-    enters, leaves = _is_far(work, geometry)
+    near, edge = systems.near, systems.edge
+    enters, leaves = _is_far(work, systems)
     enter = np.where(enters, edge.read_latency, near.read_latency)
     leave = np.where(leaves, edge.write_latency, near.write_latency)
     return (
@@ -130,20 +130,20 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     return np.where(work.kind == ELEMENTWISE, streamed, blocked)
 
 
-def _read_waste(work: Work, geometry: Geometry, blocks: Blocks, far: Flags) -> Float64:
+def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
     """Return how many bytes are moved for each that is read."""
-    burst = np.where(far, geometry.edge.burst, geometry.near.burst)
+    burst = np.where(far, systems.edge.burst, systems.near.burst)
     whole = work.in_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
     run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
     return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
 
 
-def _write_waste(work: Work, geometry: Geometry, blocks: Blocks, far: Flags) -> Float64:
-    burst = np.where(far, geometry.edge.burst, geometry.near.burst)
+def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
+    burst = np.where(far, systems.edge.burst, systems.near.burst)
     whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
-    cores = geometry.cores if geometry.generation == 65 else 1
-    most = min(MOST_WRITTEN, BRICK * cores)
+    cores = np.where(systems.is_u65, systems.cores, 1.0)
+    most = np.minimum(MOST_WRITTEN, BRICK * cores)
     run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth, most))
     run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
     return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))

@@ -50,8 +50,19 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> ND
     for row in (*aliases.tolist(), *aliases[::-1].tolist()):
         both = [operands.data[row], operands.result[row]]
         formats[both] = max(formats[both])
+    _leave(subgraph, operands, refused, formats)
     formats[-1] = BRICKS
     return formats
+
+
+def _leave(subgraph: Subgraph, operands: Operands, refused: Flags, formats: NDArray[np.int64]) -> None:
+    """What is computed as a part of what leaves the graph alone is written there."""
+    table = subgraph.columns.operator_inputs
+    leaving = operands.is_type("CONCATENATION") & (formats[operands.result] == EDGE) & ~refused
+    if leaving.any():
+        parts = table.values[leaving[table.row_indices]]
+        computed = makers(subgraph, operands, refused)[parts] >= 0
+        formats[parts[computed & (operands.readers[parts] == 1)]] = EDGE
 
 
 def renaming(operands: Operands) -> Flags:

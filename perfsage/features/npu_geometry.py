@@ -60,6 +60,10 @@ class Geometry:
     sum_bytes: int = 0
     input_bytes: int = 0
     """Memory for accumulators and for inputs (U85)."""
+    output_bytes: int = 0
+    input_units: tuple[tuple[Block, Block, Block], ...] = ()
+    """What inputs are kept in multiples of, by the microblock: for up to 16, up to 32 and more channels of a
+    block; the last is bytes in sixteens (U85)."""
     softmax: tuple[float, float, float]
     """Cycles of a softmax for each element, for each row and at all, fitted to Vela on 14 shapes."""
     near: Memory
@@ -137,7 +141,8 @@ def _u85(
     macs: int,
     blocks: tuple[Block, ...],
     cycles: tuple[float, float],
-    buffers: tuple[int, int],
+    buffers: tuple[int, int, int],
+    units: tuple[tuple[Block, Block, Block], ...],
     memories: tuple[Memory, Memory],
     softmax: tuple[float, float, float],
 ) -> Geometry:
@@ -152,12 +157,19 @@ def _u85(
         relu_cycles=element,
         sum_bytes=buffers[0],
         input_bytes=buffers[1],
+        output_bytes=buffers[2],
+        input_units=units,
         softmax=softmax,
         near=memories[0],
         far=memories[1],
         spill={512: 1, 1024: 2, 2048: 3}.get(macs, 1 << 30),
     )
 
+
+_LOW = ((1, 2, 1), (1, 1, 2), (1, 1, 2))
+_SQUARE, _ROW = ((2, 2, 1), (1, 2, 2), (1, 1, 4)), ((1, 4, 1), (1, 2, 2), (1, 1, 4))
+_SQUARE_1024, _ROW_1024 = ((2, 4, 1), (2, 2, 2), (1, 2, 4)), ((2, 4, 1), (1, 4, 2), (1, 2, 4))
+_SQUARE_2048, _ROW_2048 = ((4, 4, 1), (2, 4, 2), (2, 2, 4)), ((4, 4, 1), (2, 4, 2), (1, 4, 4))
 
 GEOMETRIES = (
     _u55(32, (1, 1, 4), 16, (2, 4), (3.0, 6.0, 1.0, 2.0, 1.0), (21.4, 82, 2203)),
@@ -170,15 +182,17 @@ GEOMETRIES = (
         128,
         ((1, 2, 8), (1, 1, 16)),
         (0.5, 0.5),
-        (8192, 8192),
+        (8192, 8192, 768),
+        (_LOW, _LOW),
         (_sram(32.0, 64, 8.0), _flash(1.0, 32.0)),
         (5.8, 46, 663),
     ),
     _u85(
         256,
-        ((2, 2, 8), (1, 4, 8), (1, 2, 16)),
+        ((1, 2, 16), (1, 4, 8), (2, 2, 8)),
         (0.25, 0.25),
-        (16384, 16384),
+        (16384, 16384, 1536),
+        (_SQUARE, _ROW, _SQUARE),
         (_sram(32.0, 64, 32.0, 1.5625), _flash(1.0, 64.0)),
         (3.6, 23, 621),
     ),
@@ -186,7 +200,8 @@ GEOMETRIES = (
         512,
         ((2, 2, 16), (1, 4, 16)),
         (0.125, 0.125),
-        (32768, 16384),
+        (32768, 16384, 3072),
+        (_SQUARE, _ROW),
         (_sram(32.0, 64, 16.0), _dram(7.5, 2.289, 1.907, 1.907)),
         (2.2, 17, 444),
     ),
@@ -194,7 +209,8 @@ GEOMETRIES = (
         1024,
         ((2, 2, 32), (1, 4, 32), (2, 4, 16)),
         (0.0625, 0.0625),
-        (65536, 16384),
+        (65536, 16384, 6144),
+        (_SQUARE_1024, _ROW_1024, _SQUARE_1024),
         (_sram(32.0, 64, 32.0, 1.5625), _dram(12.0, 1.831, 1.144, 1.144)),
         (1.8, 9.5, 409),
     ),
@@ -202,7 +218,8 @@ GEOMETRIES = (
         2048,
         ((2, 2, 64), (1, 4, 64), (4, 4, 16)),
         (0.03125, 0.0625),
-        (131072, 32768),
+        (131072, 32768, 12288),
+        (_SQUARE_2048, _ROW_2048, _SQUARE_2048),
         (_sram(64.0, 64, 32.0, 1.5625), _dram(24.0, 3.662, 1.144, 1.831)),
         (1.0, 5.5, 384),
     ),

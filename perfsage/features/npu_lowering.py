@@ -26,9 +26,13 @@ from perfsage.features.npu_ends import Ends, ends_of
 from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, PARTS, REDUCTIONS
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_work import (
+    BY_KERNEL,
+    BY_OUTPUT,
     CONVOLUTION,
     DEPTHWISE,
     ELEMENTWISE,
+    MOST_MEAN_HEIGHT,
+    MOST_MEAN_KERNEL,
     NOTHING,
     POOLING,
     PRODUCT,
@@ -59,7 +63,11 @@ _BINARY = (*ARITHMETIC, "DIV")
 
 
 def work_of(
-    subgraph: Subgraph, operands: Operands, shapes: Float64, refused: NDArray[np.bool_], live: Float64
+    subgraph: Subgraph,
+    operands: Operands,
+    shapes: Float64,
+    refused: NDArray[np.bool_],
+    spills: NDArray[np.int64],
 ) -> Work:
     """Return an NPU's work for each operator of a subgraph.
 
@@ -75,20 +83,21 @@ def work_of(
     spans = (draft.kernel - 1) * draft.dilation + 1
     _fill_dilations(draft, spans)
     groups = _split_groups(draft, operands, shapes)
-    far = _split_far_strides(draft)
-    copied = copy_parts(draft, subgraph, operands, refused)
+    far = _split_far_strides(draft, spans)
+    share = copy_parts(draft, subgraph, operands, refused)
     spread_reductions(draft, operands)
     drop_padding(draft, subgraph, operands)
     resized = operands.is_type(BILINEAR, NEAREST)
     from_zeros = resized & (draft.kind == ELEMENTWISE)
     output = _output_kinds(operands)
     output[from_zeros] = OUTPUT_KINDS.index("add")
-    ends = ends_of(draft, subgraph, operands, refused, live)
+    ends = ends_of(draft, subgraph, operands, refused, spills)
     return Work(
         kind=draft.kind,
-        passes=passes * copied,
-        passes_u85=enlarged**2 * copied,
+        passes=passes * share,
+        passes_u85=enlarged**2 * share,
         enlarged=enlarged,
+        copied=operands.is_type(*JOINTS, *PARTS, *ALIASES),
         output=output,
         beside=np.where(from_zeros, draft.out.prod(axis=1), 0.0),
         groups=groups,
@@ -167,6 +176,12 @@ def _widen_means(draft: Draft, operands: Operands) -> None:
     mean = operands.is_type("MEAN")
     over_area = mean & (draft.out[:, 2] == draft.into[:, 2])
     draft.kernel[over_area] = draft.into[over_area, :2] / np.maximum(draft.out[over_area, :2], 1.0)
+    flat = (
+        over_area & (draft.kernel[:, 0] > MOST_MEAN_HEIGHT) & (draft.kernel.prod(axis=1) <= MOST_MEAN_KERNEL)
+    )
+    flat &= (draft.out[:, :2] == 1).all(axis=1)
+    for sizes in (draft.kernel, draft.into):
+        sizes[flat, 1], sizes[flat, 0] = sizes[flat, :2].prod(axis=1), 1.0
     over_channels = mean & ~over_area & (draft.out[:, 2] == 1)
     draft.kernel[over_channels, 1] = draft.into[over_channels, 2]
     draft.into[over_channels, 2] = 1.0
@@ -199,9 +214,14 @@ def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
     return groups
 
 
-def _split_far_strides(draft: Draft) -> NDArray[np.bool_]:
-    """A stride that is too far becomes a convolution for each output; return where."""
+def _split_far_strides(draft: Draft, spans: Float64) -> NDArray[np.int64]:
+    """Return how a stride that is too far is split, int64[n]: into a convolution for each output.
+
+    With padding it is one for each of the kernel's elements, which only U85 does.
+    """
     far = (draft.kind == CONVOLUTION) & (draft.stride.max(axis=1) > MOST_STRIDE)
-    draft.batch[far] *= draft.out[far, 0] * draft.out[far, 1]
-    draft.out[far, :2] = 1.0
-    return np.asarray(far)
+    reach = (draft.out[:, :2] - 1) * draft.stride + spans
+    split = far & (reach <= draft.into[:, :2]).all(axis=1)
+    draft.batch[split] *= draft.out[split, 0] * draft.out[split, 1]
+    draft.out[split, :2] = 1.0
+    return np.where(split, BY_OUTPUT, np.where(far, BY_KERNEL, 0))

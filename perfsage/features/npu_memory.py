@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu_copies import BILINEAR, NEAREST
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
+from perfsage.features.npu_spills import Ranges
 from perfsage.features.npu_work import Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -33,8 +34,13 @@ _ROW_BYTES = 3.0 * _SUM_BYTES * BRICK
 """Bytes of an integer, and of the three numbers that a softmax keeps for each row, in bricks."""
 
 
-def npu_live(subgraph: Subgraph, operands: Operands, lives: Lifetimes, refused: Flags) -> Float64:
-    """Return float64[n, len(LIVE_NAMES)]; `refused` bool[n, 2] is left to the CPU by U55 and by U85."""
+def npu_live(
+    subgraph: Subgraph, operands: Operands, lives: Lifetimes, refused: Flags
+) -> tuple[Float64, Ranges]:
+    """Return float64[n, len(LIVE_NAMES)], and the ranges of the last of these.
+
+    `refused` bool[n, 2] is left to the CPU by U55 and by U85.
+    """
     alike = (refused[:, 0] == refused[:, 1]).all()
     made = np.empty((len(refused), len(LIVE_NAMES)))
     for generation in (0, 1):
@@ -46,8 +52,9 @@ def npu_live(subgraph: Subgraph, operands: Operands, lives: Lifetimes, refused: 
         shared = sharing_of(subgraph, operands, outside, formats, base, chained=bool(generation))
         sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(formats == EDGE, 0.0, size)]))
         rooms = _rooms(operands, outside, u85=bool(generation))
-        made[:, 2 * generation : 2 * generation + 2] = _live(subgraph, operands, lives, shared, sizes, rooms)
-    return made
+        both = _live(subgraph, operands, lives, shared, sizes, rooms)
+        made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
+    return made, both[-1][1]
 
 
 def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
@@ -84,8 +91,8 @@ def _live(
     shared: Sharing,
     sizes: Float64,
     rooms: dict[str, tuple[Flags, Float64]],
-) -> Float64:
-    """Return the bytes alive at each operator, float64[n, 2], for `sizes` [2, tensors + 1] of tensors."""
+) -> list[tuple[Float64, Ranges]]:
+    """Return the bytes alive at each operator and of what, for each of `sizes` float64[2, tensors + 1]."""
     columns, rows = subgraph.columns, np.arange(len(operands.type))
     alive = (lives.first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
     first, last = np.maximum(lives.first, subgraph.spans[0]), lives.last.copy()
@@ -98,15 +105,16 @@ def _live(
     np.maximum.at(end, root, last[alive])
     data, result = shared.root[operands.data], shared.root[operands.result]
     dies, begins = end[data] == rows, begin[result] == rows
-    made = np.empty((len(rows), len(sizes)))
-    for place, each in enumerate(sizes):
+    made = []
+    for each in sizes:
         bytes_ = np.zeros(len(each))
         np.maximum.at(bytes_, root, each[:-1][alive])
         used = np.flatnonzero((end >= begin) & (bytes_ > 0))
-        live = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows)).astype(np.float64)
+        counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows))
+        live = alone = counted.astype(np.float64)
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
         replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
         for name, (there, room) in rooms.items():
             live = np.where(there, np.maximum(live, live - replaced[name] + room), live)
-        made[:, place] = live
+        made.append((live, Ranges(shared.root, begin, end, bytes_, alone)))
     return made

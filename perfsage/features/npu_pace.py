@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu_fetch import SCALE_BYTES, Moved
-from perfsage.features.npu_geometry import Geometry
+from perfsage.features.npu_systems import Systems
 from perfsage.features.npu_work import DEPTHWISE, Float64, Work
 
 
 def block_cycles(
     work: Work,
-    geometry: Geometry,
+    systems: Systems,
     products: Float64,
     outputs: Float64,
     depth: Float64,
@@ -25,7 +25,7 @@ def block_cycles(
     """
     weighted = work.is_matrix | (work.kind == DEPTHWISE)
     made = []
-    for memory in (geometry.near, geometry.far):
+    for memory in (systems.near, systems.far):
         after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
         made.append(_paced(products, np.maximum(outputs, after), count, bytes_moved))
     return np.stack(made, axis=1)

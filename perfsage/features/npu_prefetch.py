@@ -28,6 +28,9 @@ _FEW_SLICES = 2.0
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
+_PARTS = ("one", "both", "late", "first", "rest", "kept")
+"""Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
+slice; the cycles of the last slice; and whether weights are copied at all."""
 _GRANULE = [
     max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
     for g in GEOMETRIES
@@ -55,8 +58,22 @@ class Task:
     channels: Float64
 
 
-def prefetched(task: Task, busy: Flags, first: Flags) -> Float64:
-    """Return the bytes of weights in SRAM while each operator runs, float64[n, d].
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """What an accelerator copies for each operator, [n, d]: `kept` bool, else float64.
+
+    `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
+    `cycles` what it takes with what it waits.
+    """
+
+    kept: Flags
+    ahead: Float64
+    first: Float64
+    cycles: Float64
+
+
+def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
+    """Return which weights are copied, and what that takes.
 
     `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
     """
@@ -64,7 +81,7 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Float64:
     before = _before(busy, first)[row, accelerator]
     pairs = _pairs(task, row, accelerator, before < 0)
     rest = task.direct.copy()
-    parts, slack, todo = np.zeros((3, len(row))), np.full(len(row), -1.0), np.arange(len(row))
+    parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
     for _ in range(_MOST_ROUNDS):
         now = np.where(before >= 0, rest[np.maximum(before, 0), accelerator], 0.0)
         todo = np.flatnonzero(now != slack)
@@ -72,13 +89,25 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Float64:
             break
         slack = now
         some = pairs.take(todo) if len(todo) < len(row) else pairs
-        parts[:, todo], rest[row[todo], accelerator[todo]] = _buffers(some, slack[todo])
-    both, late = np.zeros(task.cycles.shape), np.zeros(task.cycles.shape)
-    both[row, accelerator], late[row, accelerator] = parts[0] + parts[1], parts[2]
+        parts[:, todo] = _buffers(some, slack[todo])
+        rest[row[todo], accelerator[todo]] = parts[_PARTS.index("rest"), todo]
+    part = dict(zip(_PARTS, parts, strict=True))
+    table = np.zeros((4, *task.cycles.shape))
+    kept = part["kept"] > 0
+    cycles = np.where(kept, _cycles(pairs, part, slack), pairs.direct)
+    table[:, row, accelerator] = part["both"], part["late"], part["first"], kept
     # Towards an operator's end, the first buffer of the next one is filled.
     there = before >= 0
-    late[before[there], accelerator[there]] += parts[0, there]
-    return np.maximum(both, late)
+    table[1, before[there], accelerator[there]] += part["one"][there]
+    took = task.direct.copy()
+    took[row, accelerator] = cycles
+    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took)
+
+
+def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
+    """Return the cycles of operators whose weights are copied, and wait for the first or for all of them."""
+    first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
+    return np.asarray(np.maximum(pairs.copy - slack + part["rest"], pairs.cycles + first))
 
 
 def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
@@ -114,8 +143,8 @@ def _before(busy: Flags, first: Flags) -> Int64:
     return np.where(before >= begin[:, None], before, -1)
 
 
-def _buffers(pairs: Pairs, slack: Float64) -> tuple[Float64, Float64]:
-    """Return the bytes of both buffers and of the one in use at last, float64[3, k], and how long that is."""
+def _buffers(pairs: Pairs, slack: Float64) -> Float64:
+    """Return _PARTS of each pair, float64[len(_PARTS), k]."""
     cycles, channels = pairs.cycles, pairs.channels
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
@@ -124,13 +153,15 @@ def _buffers(pairs: Pairs, slack: Float64) -> tuple[Float64, Float64]:
     even = np.where(slices.following >= 3, slices.next, np.where(slices.following == 2, slices.last, 0.0))
     odd = np.where(slices.following >= 2, slices.next, slices.last)
     one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
-    parts = np.stack([one, other, np.where(slices.following % 2 == 1, other, one)])
-    last = np.where(several, slices.last, channels)
+    late = np.where(slices.following % 2 == 1, other, one)
     bytes_each = pairs.stored / channels
-    return (
-        np.where(kept, round_up(parts * bytes_each, SPLIT_DEPTH), 0.0),
-        np.where(kept, cycles * last / channels, pairs.direct),
+    one, other, late, begin = (
+        np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
+        for part in (one, other, late, slices.first)
     )
+    last = np.where(several, slices.last, channels)
+    rest = np.where(kept, cycles * last / channels, pairs.direct)
+    return np.stack([one, one + other, late, begin, rest, kept])
 
 
 def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:

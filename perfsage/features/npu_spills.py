@@ -1,28 +1,121 @@
-"""Which tensors do not fit into an NPU's SRAM while they are alive, by the limits of the larger U85."""
+"""Which tensors the larger U85 keep in SRAM, and which do not fit beside the others and lie in DRAM.
+
+What fits alone at all times stays, what is too large goes, and among those that compete the set is kept that
+is read and written most. So does Vela 5 (`FastStorageAllocator`), after cascades, which are not known here.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_formats import ARITHMETIC
 from perfsage.features.npu_work import SPILL_BYTES, Float64
 from perfsage.features.operands import Operands
-from perfsage.graph import Subgraph
-from perfsage.graph.lifetimes import NEVER, lifetimes
+
+Int64 = NDArray[np.int64]
+MOST_COMPETING = 10
+"""So many are tried in all combinations; of more, the first ones are settled before the rest."""
 
 
-def spilled(subgraph: Subgraph, operands: Operands, live: Float64) -> NDArray[np.int64]:
-    """Return how many of SPILL_BYTES are exceeded while each tensor is alive, int64[tensors + 1].
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """When what is in memory, as an NPU shares it: of the tensors with the same `root` int64[tensors + 1].
 
-    `live` float64[n] are the bytes alive at each operator, of this tensor and all others.
+    `first` and `last` int64 and `bytes` float64, all [tensors + 1] at the roots; `live` float64[n] are the
+    bytes of all of them at each operator.
     """
-    made = np.zeros(operands.absent + 1, dtype=np.int64)
+
+    root: Int64
+    first: Int64
+    last: Int64
+    bytes: Float64
+    live: Float64
+
+
+def spilled(operands: Operands, ranges: Ranges) -> Int64:
+    """Return at which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each."""
+    made = np.zeros(len(ranges.root), dtype=np.int64)
+    live = ranges.live
     if not len(live) or live.max() <= SPILL_BYTES[0]:
         return made
-    lives = lifetimes(subgraph)
-    alive = np.flatnonzero((lives.first > NEVER) & (lives.last >= 0))
-    first = np.maximum(lives.first[alive], 0)
-    bounds = np.stack([first, np.maximum(lives.last[alive], first) + 1], axis=1).ravel()
-    peaks = np.maximum.reduceat(np.append(live, 0.0), bounds)[::2]
-    made[alive] = (peaks[:, None] > SPILL_BYTES).sum(axis=1)
+    used = np.flatnonzero((ranges.bytes > 0) & (ranges.last >= ranges.first))
+    used = used[np.argsort(ranges.first[used], kind="stable")]
+    accesses = _accesses(operands, ranges)
+    for bit, limit in enumerate(SPILL_BYTES):
+        if live.max() > limit:
+            out = used[_evicted(ranges, used, accesses[used], limit)]
+            made[out] |= 1 << bit
+    made = made[ranges.root]
+    both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
+    pairs = np.stack([operands.data[both], operands.second[both]])
+    # Arithmetic has both of its operands in the same memory.
+    for side in pairs:
+        np.bitwise_or.at(made, side, np.bitwise_or.reduce(made[pairs], axis=0))
     return made
+
+
+def _accesses(operands: Operands, ranges: Ranges) -> Float64:
+    """Return how many bytes of each root are read and written."""
+    made = ranges.bytes.copy()
+    sources = np.concatenate([operands.data, operands.second])
+    np.add.at(made, ranges.root[sources], ranges.bytes[ranges.root[sources]])
+    return made
+
+
+def _evicted(ranges: Ranges, used: Int64, accesses: Float64, limit: int) -> NDArray[np.bool_]:
+    """Return which of `used` do not stay, bool[k]."""
+    first, last, size = ranges.first[used], ranges.last[used], ranges.bytes[used]
+    spans = [slice(begin, end + 1) for begin, end in zip(first.tolist(), last.tolist(), strict=True)]
+    most = ranges.live.copy()
+    least = most.copy()
+    for span, bytes_ in zip(spans, size.tolist(), strict=True):
+        least[span] -= bytes_
+    least = np.maximum(least, 0.0)
+    out = np.array([least[span].max() + bytes_ > limit for span, bytes_ in zip(spans, size, strict=True)])
+    for place in np.flatnonzero(out).tolist():
+        most[spans[place]] -= size[place]
+    competing = []
+    for place in np.flatnonzero(~out).tolist():
+        if most[spans[place]].max() <= limit:
+            least[spans[place]] += size[place]
+        else:
+            competing.append(place)
+    for group in _groups(competing, first, last):
+        kept = _best(group, spans, size, accesses, limit - least)
+        for place, stays in zip(group, kept.tolist(), strict=True):
+            out[place] = not stays
+            least[spans[place]] += size[place] * stays
+    return out
+
+
+def _groups(places: list[int], first: Int64, last: Int64) -> list[list[int]]:
+    """Return those that are alive at the same time together, MOST_COMPETING at once."""
+    groups: list[list[int]] = []
+    end = -1
+    for place in places:
+        if not groups or first[place] > end or len(groups[-1]) == MOST_COMPETING:
+            groups.append([])
+            end = -1
+        groups[-1].append(place)
+        end = max(end, int(last[place]))
+    return groups
+
+
+def _best(
+    group: list[int], spans: list[slice], size: Float64, accesses: Float64, room: Float64
+) -> NDArray[np.bool_]:
+    """Return which ones to keep, bool[len(group)]: those that are accessed most of what fits into `room`."""
+    begin = min(spans[place].start for place in group)
+    end = max(spans[place].stop for place in group)
+    alive = np.zeros((len(group), end - begin))
+    for row, place in enumerate(group):
+        alive[row, spans[place].start - begin : spans[place].stop - begin] = size[place]
+    # From all to none, in the order in which Vela meets them.
+    count = 1 << len(group)
+    choices = (np.arange(count)[::-1, None] >> np.arange(len(group))[::-1]) & 1
+    fits = (choices @ alive <= room[begin:end]).all(axis=1)
+    score = np.where(fits, choices @ accesses[group], -1.0)
+    return np.asarray(choices[score.argmax()] == 1)

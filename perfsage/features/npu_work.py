@@ -12,8 +12,14 @@ Flags = NDArray[np.bool_]
 
 SPILL_BYTES = (256 << 10, 384 << 10, 512 << 10)
 """What the larger U85 have of SRAM for activations by default; the rest lies in DRAM."""
+SPARSE_DEPTH = 2
+"""Where so few channels come in, two of every four weights are zeros, which U85 skips."""
 SUBKERNEL = 8
 """Kernels are worked off in parts of at most 8 by 8."""
+MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
+"""Kernels of means are no higher and no larger: higher ones are laid out as a row, larger ones cut."""
+BY_OUTPUT, BY_KERNEL = 1, 2
+"""How a stride beyond what the hardware can do is split."""
 NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
 
 
@@ -22,12 +28,13 @@ class Work:
     """Columns over n operators, float64[n] unless named otherwise.
 
     `kind` int64[n] is one of the constants above and `kind_u85` the same for U85; `passes` and `passes_u85`
-    say how often it is done, and `enlarged` by how much zeros in between enlarge the inputs. `output` is a
+    say how often it is done, and `enlarged` by how much zeros in between enlarge the inputs. `copied` bool[n]
+    only goes from one place to another. `output` is a
     position in OUTPUT_KINDS, `source` and `target` are formats as in `npu_formats`, and the same for U85.
     `table` and `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, and
     `beside` how many elements come from where constants are, `chained` how many operators U85 does on the
-    way out. `source_spill` and `target_spill` int64[n] count the limits of SPILL_BYTES that are exceeded
-    while the data is alive. `far` bool[n] is a stride beyond what the hardware can do, and `groups` how many
+    way out. `source_spill` and `target_spill` int64[n] have a bit for each limit of SPILL_BYTES at which the
+    data lies in DRAM. `far` int64[n] says how a stride is split, 0 where it is not, and `groups` how many
     convolutions one is.
     """
 
@@ -36,11 +43,12 @@ class Work:
     passes: Float64
     passes_u85: Float64
     enlarged: Float64
+    copied: Flags
     output: NDArray[np.int64]
     table: Flags
     clamped: Flags
     binary: Flags
-    far: Flags
+    far: NDArray[np.int64]
     source: NDArray[np.int64]
     target: NDArray[np.int64]
     source_u85: NDArray[np.int64]
@@ -72,6 +80,10 @@ class Work:
         """Return some of the operators."""
         return Work(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
+    def those(self, rows: NDArray[np.integer]) -> Work:
+        """Return some of the operators, for ascending `rows`: all of them as they are."""
+        return self if len(rows) == len(self) else self.take(rows)
+
     def row_keys(self) -> list[bytes]:
         """Return bytes that are equal for operators that take equally long, whatever their batch."""
         names = [field.name for field in fields(self) if field.name not in ("batch", "groups")]
@@ -82,20 +94,20 @@ class Work:
     def for_u85(self) -> Work:
         """Return the same work as U85 does it.
 
-        A kernel comes in parts, one for each place between the zeros; pairs of columns of a single channel
-        become two channels where every other one is left out.
+        A kernel comes in parts, one for each place between the zeros, or one for each of its elements where
+        the stride is too far.
         """
         parts = {
             name: np.maximum(getattr(self, name) / self.enlarged, 1.0)
             for name in ("kernel_h", "kernel_w", "span_h", "span_w", "in_h", "in_w")
         }
-        folded = (self.in_c == 1) & (self.stride_w == 2) & (self.in_w % 2 == 0)
-        folded &= self.kind_u85 == CONVOLUTION
-        parts["kernel_w"] = np.where(folded, np.ceil(parts["kernel_w"] / 2), parts["kernel_w"])
+        elements = np.where(self.far == BY_KERNEL, parts["kernel_h"] * parts["kernel_w"], 1.0)
+        for name in ("kernel_h", "kernel_w", "span_h", "span_w"):
+            parts[name] = np.where(self.far == BY_KERNEL, 1.0, parts[name])
         return replace(
             self,
             kind=self.kind_u85,
-            passes=self.passes_u85,
+            passes=self.passes_u85 * elements,
             source=self.source_u85,
             target=self.target_u85,
             **parts,
@@ -109,7 +121,14 @@ class Work:
     @property
     def repeats(self) -> Float64:
         """How often weights are read: each of the convolutions that a far stride becomes reads them all."""
-        return np.where(self.far, self.batch, 1.0)
+        return np.where(self.far == BY_OUTPUT, self.batch, 1.0)
+
+    @property
+    def mean_share(self) -> Float64:
+        """Which part of a mean's kernel is stored: what is alike only once, and the rest."""
+        rows = np.minimum(np.floor(MOST_MEAN_KERNEL / self.kernel_w), MOST_MEAN_HEIGHT)
+        rows = np.clip(rows, 1.0, self.kernel_h)
+        return np.asarray(np.where(rows < self.kernel_h, rows + self.kernel_h % rows, rows) / self.kernel_h)
 
     @property
     def kernel_first_u55(self) -> Flags:

@@ -11,8 +11,9 @@ from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
 from perfsage.features.npu_columns import npu_columns
-from perfsage.features.npu_memory import LIVE_NAMES, npu_live
+from perfsage.features.npu_memory import npu_live
 from perfsage.features.npu_refusals import refusals
+from perfsage.features.npu_spills import spilled
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
@@ -135,13 +136,12 @@ def _physical(
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
     lives = lifetimes(subgraph)
-    on_npus = npu_live(subgraph, operands, lives, refused)
+    on_npus, ranges = npu_live(subgraph, operands, lives, refused)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
-    spilling = on_npus[:, LIVE_NAMES.index("chained_inner_live_bytes")]
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spilling)
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spilled(operands, ranges))
     return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
 
 

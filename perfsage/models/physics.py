@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from perfsage.features.arrays import (
     AHEAD_COLUMNS,
+    AWAITED_COLUMNS,
     CODED_COLUMNS,
     CYCLE_COLUMNS,
     FAR_COLUMNS,
     GRAPH_COLUMNS,
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
-    SCALE_COLUMNS,
 )
 from perfsage.features.npu_fetch import SCALE_BYTES
 from perfsage.features.npu_geometry import GEOMETRIES, IS_U85, geometry_of
@@ -39,12 +39,10 @@ COMMON_TERMS = (
     "coded_bytes",
     "channels",
 )
-NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *SCALE_COLUMNS, *CODED_COLUMNS)
+NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *AWAITED_COLUMNS, *CODED_COLUMNS)
 LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
 TERMS = (*COMMON_TERMS, *NPU_COLUMNS, *LIVE_COLUMNS)
 """`NPU_COLUMNS` are what only a described Ethos-U accelerator starts from, `LIVE_COLUMNS` memories."""
-DRAM_SCALES = 0.41
-"""Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 TABLE_BYTES = 8.0
 """What an operator's constants take beside weights and scales: few have a table, the network learns which."""
 MINIMUM_SHARE = 1e-3
@@ -131,12 +129,9 @@ def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
         per_cycle = np.array([OVERHEAD, 2 * macs, macs, macs / 100, macs / 100, sram, weights, 0.1])
         rates[: len(per_cycle)] = cycle_ms / np.maximum(per_cycle, 1e-6)
     else:
-        slow = IS_U85[geometry] and "dram_bytes_per_cycle" in descriptors
-        scales = DRAM_SCALES if slow else weights
         rates[TERMS.index(CYCLE_COLUMNS[geometry])] = cycle_ms
         rates[TERMS.index(NEAR_COLUMNS[geometry])] = cycle_ms / max(sram, 1e-6)
-        rates[TERMS.index(FAR_COLUMNS[geometry])] = cycle_ms / max(weights, 1e-6)
-        rates[TERMS.index(SCALE_COLUMNS[geometry])] = cycle_ms / max(scales, 1e-6)
+        rates[TERMS.index(AWAITED_COLUMNS[geometry])] = cycle_ms / max(weights, 1e-6)
     return rates
 
 

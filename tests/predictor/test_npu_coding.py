@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from dataset.builder import Builder
+from dataset.builder import Builder, Tensor
 from perfsage.features import extract_features
 from perfsage.graph import read_graph, read_structure, strip_weights
 from perfsage.graph.weight_coding import weight_coding
@@ -34,6 +36,34 @@ def test_coded_weights_and_scales_are_velas_flash(device: str, most: float) -> N
             theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
             errors.append(abs(ours / theirs - 1))
     assert np.median(errors) < most
+
+
+WHOLE: dict[str, tuple[tuple[int, ...], Callable[[Builder, Tensor], Tensor]]] = {
+    "streams of padding alone": ((1, 32, 32, 16), lambda b, x: b.conv(b.conv(x, 8, kernel=9), 8)),
+    "wide streams of a depthwise convolution": (
+        (1, 32, 32, 16),
+        lambda b, x: b.conv(b.depthwise(b.conv(x, 32), kernel=5), 8),
+    ),
+    "parts of a transposed convolution": (
+        (1, 16, 16, 16),
+        lambda b, x: b.conv(b.transpose_conv(b.conv(x, 32), 16, kernel=3, stride=2), 8),
+    ),
+    "a mean in parts that are alike": ((1, 96, 96, 16), lambda b, x: b.mean(b.conv(x, 32))),
+}
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256", "ethos-u85-1024"])
+@pytest.mark.parametrize("case", WHOLE)
+def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
+    shape, build = WHOLE[case]
+    b = Builder(dtype="int8", seed=3)
+    b.output(build(b, b.input(shape)))
+    data = b.finish()
+    features = extract_features(read_graph(data))
+    name = device.removeprefix("ethos-").replace("-", "_")
+    ours = features.cost(f"coded_{name}").sum() + 10 * features.cost("channels").sum()
+    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    assert ours == pytest.approx(theirs, rel=0.03)
 
 
 def test_a_structure_without_weights_says_the_same() -> None:

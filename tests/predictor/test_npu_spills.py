@@ -1,0 +1,62 @@
+"""Which tensors the larger U85 keep in SRAM: those that are read and written most of what fits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from perfsage.features.npu_spills import Ranges, spilled
+from perfsage.features.npu_work import SPILL_BYTES
+
+LIMIT = SPILL_BYTES[0]
+
+
+class _Operands(SimpleNamespace):
+    """Operators in a row, each reading what the one before made: a double, since no graph is needed."""
+
+    def is_type(self, *names: str) -> Any:
+        return np.array([kind in names for kind in self.type])
+
+
+def _chain(shares: list[float], types: list[str] | None = None) -> list[int]:
+    """Return the bits of each tensor of a chain, whose sizes are `shares` of the smallest limit."""
+    count = len(shares)
+    size = np.array([share * LIMIT for share in shares] + [0.0])
+    first, last = np.arange(count + 1) - 1, np.arange(count + 1)
+    live = np.array(
+        [size[:count][(first[:count] <= row) & (last[:count] >= row)].sum() for row in range(count)]
+    )
+    operands: Any = _Operands(
+        type=types or ["CONV_2D"] * count,
+        data=np.arange(count),
+        second=np.full(count, count),
+        absent=count,
+    )
+    first[count], last[count] = count, -1
+    ranges = Ranges(np.arange(count + 1), np.maximum(first, 0), last, size, live)
+    return [int(bits) for bits in spilled(operands, ranges)[:count]]
+
+
+def test_what_fits_stays() -> None:
+    assert _chain([0.5, 0.4, 0.5]) == [0, 0, 0]
+
+
+def test_what_is_too_large_by_itself_goes_and_makes_room() -> None:
+    found = _chain([0.5, 1.2, 0.5])
+    assert [bits & 1 for bits in found] == [0, 1, 0]
+    assert not found[1] & 4
+
+
+def test_two_that_fit_are_kept_rather_than_a_larger_one_between_them() -> None:
+    assert _chain([0.6, 0.7, 0.6])[:3] == [0, 1, 0]
+
+
+def test_arithmetic_has_both_operands_in_the_same_memory() -> None:
+    size = np.array([1.5, 0.2, 0.0]) * LIMIT
+    operands: Any = _Operands(type=["ADD"], data=np.array([0]), second=np.array([1]), absent=2)
+    ranges = Ranges(
+        np.arange(3), np.array([0, 0, 1]), np.array([0, 0, -1]), size, size[:2].sum(keepdims=True)
+    )
+    assert spilled(operands, ranges)[:2].tolist() == [3, 3]
