@@ -131,11 +131,13 @@ def needed(size: Float64, stride: Float64, span: Float64) -> Float64:
     return np.asarray((size - 1) * stride + np.minimum(span, SUBKERNEL))
 
 
+@np.errstate(over="ignore")
 def fetched(work: Work, tried: Candidates, area: Float64, equal_depth: Flags, low: Float64) -> Float32:
     """Return what is fetched for an output, float32[n, k].
 
     `area` float64[n, k] are inputs of a channel, `equal_depth` bool[n] are operators whose outputs need their
-    own channel alone, `low` float64[n, k] are heights as they count.
+    own channel alone, `low` float64[n, k] are heights as they count. What a damaged file makes too large for
+    32 bits is infinite.
     """
     height, depth = low.astype(np.float32), tried.depth.astype(np.float32)
     out_h, out_w, out_c = (getattr(work, f"out_{a}").astype(np.float32)[:, None] for a in "hwc")

@@ -44,10 +44,12 @@ def spilled(operands: Operands, ranges: Ranges) -> Int64:
     used = np.flatnonzero((ranges.bytes > 0) & (ranges.last >= ranges.first))
     used = used[np.argsort(ranges.first[used], kind="stable")]
     accesses = _accesses(operands, ranges)
+    peaks = _peaks(ranges, used)
     for bit, limit in enumerate(SPILL_BYTES):
-        if live.max() > limit:
-            out = used[_evicted(ranges, used, accesses[used], limit)]
-            made[out] |= 1 << bit
+        # What fits at all times beside everything else takes no room from the rest.
+        tight = used[peaks > limit]
+        if len(tight):
+            made[tight[_evicted(ranges, tight, accesses[tight], limit)]] |= 1 << bit
     made = made[ranges.root]
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
@@ -55,6 +57,12 @@ def spilled(operands: Operands, ranges: Ranges) -> Int64:
     for side in pairs:
         np.bitwise_or.at(made, side, np.bitwise_or.reduce(made[pairs], axis=0))
     return made
+
+
+def _peaks(ranges: Ranges, used: Int64) -> Float64:
+    """Return the most bytes that are alive together with each of `used`."""
+    bounds = np.stack([ranges.first[used], ranges.last[used] + 1], axis=1).ravel()
+    return np.asarray(np.maximum.reduceat(np.append(ranges.live, 0.0), bounds)[::2])
 
 
 def _accesses(operands: Operands, ranges: Ranges) -> Float64:

@@ -114,3 +114,12 @@ def test_blocks_do_not_depend_on_what_is_searched_beside_them() -> None:
         alone = [choose_blocks(work, geometry) for work in works]
         for name in ("height", "width", "depth"):
             assert getattr(found, name).tolist() == [float(getattr(one, name)[0]) for one in alone]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [CONVOLUTION, DEPTHWISE, POOLING, ELEMENTWISE])
+def test_sizes_that_no_network_has_end_with_some_block(kind: int) -> None:
+    huge = _work(kind, (2**31,) * len(_SHAPES))
+    for geometry in GEOMETRIES[:4]:
+        found = choose_blocks(huge, geometry)
+        assert found.height[0] >= 1 and found.width[0] >= 1 and found.depth[0] >= 1
