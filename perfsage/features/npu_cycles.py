@@ -46,7 +46,7 @@ SUMMED, SUMMED_BLOCK = 0.45, 170.0
 """Cycles of an element and of a block, fitted to Vela on four shapes."""
 _REMEMBERED = 1 << 17
 _AT_ONCE = 128
-"""Operators whose blocks are searched together: each has up to a thousand candidates."""
+"""Operators whose blocks are searched together: each has up to 2,500 candidates."""
 _GEOMETRIES_U55 = tuple(geometry for geometry in GEOMETRIES if geometry.generation != 85)
 _GEOMETRIES_U85 = tuple(geometry for geometry in GEOMETRIES if geometry.generation == 85)
 _OLD = [GEOMETRIES.index(geometry) for geometry in _GEOMETRIES_U55]

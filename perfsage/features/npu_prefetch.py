@@ -3,7 +3,7 @@
 While an operator runs, the weights of the next one are on their way; where that takes longer, the operator is
 cut into slices of output channels whose weights take turns in two buffers. The rules are those of Vela 5
 (`ProposeSlicedWeightBuffering`), for all operators at once instead of one after the other: on U55-128 they
-chose as Vela does for 753 of 767 operators.
+choose as Vela does for 738 of 764 operators of 72 networks, and on U65-512 for 564.
 """
 
 from __future__ import annotations

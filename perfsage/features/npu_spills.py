@@ -116,14 +116,15 @@ def _best(
     group: list[int], spans: list[slice], size: Float64, accesses: Float64, room: Float64
 ) -> NDArray[np.bool_]:
     """Return which ones to keep, bool[len(group)]: those that are accessed most of what fits into `room`."""
-    begin = min(spans[place].start for place in group)
-    end = max(spans[place].stop for place in group)
-    alive = np.zeros((len(group), end - begin))
-    for row, place in enumerate(group):
-        alive[row, spans[place].start - begin : spans[place].stop - begin] = size[place]
+    begin = np.array([spans[place].start for place in group])
+    end = np.array([spans[place].stop for place in group])
+    # Between two of these, the same tensors are alive: one time stands for all.
+    edges = np.unique(np.concatenate([begin, end]))
+    least = np.minimum.reduceat(room[: edges[-1]], edges[:-1])
+    alive = ((begin[:, None] <= edges[:-1]) & (edges[:-1] < end[:, None])) * size[group, None]
     # From all to none, in the order in which Vela meets them.
     count = 1 << len(group)
     choices = (np.arange(count)[::-1, None] >> np.arange(len(group))[::-1]) & 1
-    fits = (choices @ alive <= room[begin:end]).all(axis=1)
+    fits = (choices @ alive <= least).all(axis=1)
     score = np.where(fits, choices @ accesses[group], -1.0)
     return np.asarray(choices[score.argmax()] == 1)
