@@ -79,7 +79,8 @@ class SuperResolution:
         )
         for block in architecture["blocks"]:
             x = VISION_BLOCKS[block["kind"]](b, x, block)
-        if architecture["long_shortcut"]:
+        # A 2 x 2 kernel after explicit padding takes a row and a column away: nothing to add then.
+        if architecture["long_shortcut"] and x.shape[1:3] == first.shape[1:3]:
             x = b.add(x if x.shape == first.shape else b.conv(x, first.shape[-1], kernel=1), first)
         b.output(_enlarge(b, x, architecture["upscale"], architecture["input"][2]))
         return BuiltNetwork(b.finish(), architecture, architecture["family"])

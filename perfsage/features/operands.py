@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
@@ -83,16 +84,27 @@ class Operands:
 
 
 def remembered(question: _Question) -> _Question:
-    """Answer a question about (subgraph, operands, *arrays) once; nobody may write into the answer."""
+    """Answer a question about (subgraph, operands, *arrays) once; the arrays of the answer cannot be written into."""
 
     @wraps(question)
     def asked(subgraph: Subgraph, operands: Operands, *arrays: NDArray[np.generic]) -> Any:
         key: tuple[str | bytes, ...] = (question.__name__, *(array.tobytes() for array in arrays))
         if key not in operands.answers:
-            operands.answers[key] = question(subgraph, operands, *arrays)
+            operands.answers[key] = _protected(question(subgraph, operands, *arrays))
         return operands.answers[key]
 
     return cast(_Question, asked)
+
+
+def _protected(answer: Any) -> Any:
+    """Return an answer, an array or arrays in a tuple or a dataclass, that raises ValueError when written to."""
+    if isinstance(answer, np.ndarray):
+        answer.flags.writeable = False
+        return answer
+    parts = answer if isinstance(answer, tuple) else [getattr(answer, f.name) for f in fields(answer)]
+    for part in parts:
+        _protected(part)
+    return answer
 
 
 def _operand(

@@ -17,6 +17,9 @@ from perfsage.features import (
     save_features,
     type_index,
 )
+from perfsage.features.npu_chains import chains
+from perfsage.features.npu_formats import fused, makers
+from perfsage.features.operands import Operands
 from perfsage.features.types import BUILTIN_SLOTS
 from perfsage.graph import read_graph
 from perfsage.graph.costs import operator_costs
@@ -120,3 +123,14 @@ def test_a_batch_keeps_graphs_apart(residual: bytes) -> None:
     assert (batch.graph[batch.source] == batch.graph[batch.target]).all()
     last = batch.source >= batch.offsets[2]
     np.testing.assert_array_equal(batch.source[last] - batch.offsets[2], items[2].source)
+
+
+def test_nobody_can_write_into_what_is_remembered_of_a_graph(residual: bytes) -> None:
+    [subgraph] = read_graph(residual).subgraphs
+    operands = Operands(subgraph)
+    count = len(subgraph.operators)
+    refused = np.zeros(count, dtype=np.bool_)
+    found = chains(subgraph, operands, refused, np.arange(count))
+    for array in (makers(subgraph, operands, refused), *fused(subgraph, operands, refused), found.root):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
