@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
@@ -35,6 +35,8 @@ SECURITY_HEADERS = {
 }
 """Set where an answer does not say otherwise itself."""
 ACCESS_FIELDS = ("client", "key", "method", "path", "status", "sent_bytes", "duration_ms")
+CLIENT_CLOSED = 499
+"""The status in log and metrics of a request whose client left before its answer, as in nginx."""
 _KEY_SECONDS = 10.0
 """How long a key's check is remembered: a revoked key may work for that long."""
 _REMEMBERED = 4096
@@ -57,6 +59,8 @@ class Gate:
         passage = _Passage(scope, send)
         try:
             await self._pass(scope, receive, passage)
+        except ClientDisconnect:
+            passage.status = passage.status or CLIENT_CLOSED
         except Exception as error:
             if passage.status:
                 raise

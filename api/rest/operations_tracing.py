@@ -35,12 +35,13 @@ class RequestSpan:
         return format_trace_id(self.span.get_span_context().trace_id)
 
     def end(self, scope: Scope, status: int) -> None:
-        """Say what the request was and how it ended; an answer of 500 and above is an error."""
+        """Say what the request was and how it ended; no answer (0), or one of 500 and above, is an error."""
         route = getattr(scope.get("route"), "path", None)
         if route:
             self.span.update_name(f"{scope['method']} {route}")
             self.span.set_attribute("http.route", route)
-        self.span.set_attribute("http.response.status_code", status)
+        if status:
+            self.span.set_attribute("http.response.status_code", status)
         if status == 0 or status >= 500:
             self.span.set_status(Status(StatusCode.ERROR))
 

@@ -75,7 +75,7 @@ async def _answer(request: Request, state: State, body: Body, selection: Selecti
         if (known := engine.recall(wanted, choice)) is not None:
             return known
     with state.admission.predicting(request.scope):
-        return await state.predict(engine.steps(wanted, choice) if small else steps())
+        return await state.predict(request, engine.steps(wanted, choice) if small else steps())
 
 
 @router.put(
@@ -140,7 +140,7 @@ async def model_predictions(
         return Response(None, 304, headers)
     with state.admission.predicting(request.scope):
         try:
-            answer = await state.predict(engine.steps(wanted, choice))
+            answer = await state.predict(request, engine.steps(wanted, choice))
         except UnknownModelError:
             raise _unknown(sha256) from None
     state.metrics.count(answer.models, answer.cached, answer.failed)

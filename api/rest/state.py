@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from api.rest.admission import Admission
 from api.rest.errors import Refusal
@@ -154,8 +154,11 @@ class State:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def predict(self, steps: Generator[None, None, T]) -> T:
-        """Take `steps` in a prediction thread, and let other requests take theirs in between."""
+    async def predict(self, request: Request, steps: Generator[None, None, T]) -> T:
+        """Take `steps` in a prediction thread, and let other requests take theirs in between.
+
+        ClientDisconnect where nobody waits for the answer any more; what was predicted is remembered.
+        """
 
         def step() -> tuple[T] | None:
             try:
@@ -164,8 +167,12 @@ class State:
                 return (end.value,)
             return None
 
-        while (made := await to_thread.run_sync(step, limiter=self._prediction_limiter)) is None:
-            pass
+        made = None
+        while made is None:
+            async with self._prediction_limiter:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                made = await to_thread.run_sync(step)
         return made[0]
 
     async def compute(self, work: Callable[[], T]) -> T:

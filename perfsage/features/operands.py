@@ -84,7 +84,7 @@ class Operands:
 
 
 def remembered(question: _Question) -> _Question:
-    """Answer a question about (subgraph, operands, *arrays) once; the arrays of the answer cannot be written into."""
+    """Answer a question about (subgraph, operands, *arrays) once; its arrays cannot be written into."""
 
     @wraps(question)
     def asked(subgraph: Subgraph, operands: Operands, *arrays: NDArray[np.generic]) -> Any:
@@ -97,7 +97,7 @@ def remembered(question: _Question) -> _Question:
 
 
 def _protected(answer: Any) -> Any:
-    """Return an answer, an array or arrays in a tuple or a dataclass, that raises ValueError when written to."""
+    """Make the arrays of an answer read-only: it is one, or a tuple or a dataclass of them."""
     if isinstance(answer, np.ndarray):
         answer.flags.writeable = False
         return answer

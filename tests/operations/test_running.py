@@ -6,6 +6,7 @@ import http.server
 import json
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +72,31 @@ def test_a_request_can_be_followed(predictor: Path, tmp_path: Path) -> None:
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/info", 200)
     assert line["duration_ms"] > 0 and line["sent_bytes"] > 0
     assert "secret" not in log.read_text()
+
+
+def test_nothing_is_computed_for_clients_that_left(predictor: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    batch = json.dumps({"models": [{"space": "kws", "seed": seed} for seed in range(400)]}).encode()
+    with serving_process(predictor, log=log, log_format="json") as (_, client):
+        for sent in (batch[:50], batch):
+            leave(client, len(batch), sent)
+        left = 'route="/v1/predictions",status="499"} 2.0'
+        until(lambda: left in client.get("/metrics").text)
+        text = client.get("/metrics").text
+        assert "perfsage_waiting 0.0" in text and 'status="500"' not in text
+        # The rest of the batch was not begun.
+        answer = client.post("/v1/predictions", content=batch, headers={"Content-Type": "application/json"})
+        assert len(answer.json()["predictions"]) == 800
+        assert 'outcome="predicted"} 0.0' not in client.get("/metrics").text
+    assert "Traceback" not in log.read_text()
+
+
+def leave(client: httpx.Client, length: int, sent: bytes) -> None:
+    """Begin a request for predictions, and leave once so much of it is sent."""
+    address = (client.base_url.host, client.base_url.port or 80)
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n"
+    with socket.create_connection(address, timeout=SECONDS) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + sent)
 
 
 @pytest.mark.parametrize("given", ["", "a" * 65, "a b", "x\n", "é", "{}"])
