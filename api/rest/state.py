@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Coroutine, Generator
 from functools import cached_property
@@ -50,6 +51,7 @@ class State:
         self._tasks: set[asyncio.Task[None]] = set()
         self._temporary: TemporaryDirectory[str] | None = None
         self._prediction_limiter = CapacityLimiter(settings.prediction_threads)
+        self._unlimited = CapacityLimiter(math.inf)
         self._compute_limiter = CapacityLimiter(COMPUTE_THREADS)
         self._database_limiter = CapacityLimiter(2)
         if predictor is not None:
@@ -172,7 +174,8 @@ class State:
             async with self._prediction_limiter:
                 if await request.is_disconnected():
                     raise ClientDisconnect
-                made = await to_thread.run_sync(step)
+                # The default limiter lets 40 run, whatever the settings say.
+                made = await to_thread.run_sync(step, limiter=self._unlimited)
         return made[0]
 
     async def compute(self, work: Callable[[], T]) -> T:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -59,3 +60,27 @@ def _drain(stream: IO[str], log: Path | None) -> None:
             if file is not None:
                 file.write(line)
                 file.flush()
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    """Return a metric by its name and labels, as Prometheus writes them; 0 while there is none."""
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
+    return float(lines[0].split()[-1]) if lines else 0.0
+
+
+@contextlib.contextmanager
+def leaving(client: httpx.Client, body: bytes, length: int | None = None) -> Iterator[None]:
+    """Send a request for predictions, or the beginning of one of that length; leave when the block ends."""
+    address = (client.base_url.host, client.base_url.port or 80)
+    head = f"POST /v1/predictions HTTP/1.1\r\nHost: here\r\nContent-Length: {length or len(body)}\r\n"
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from api.rest.metrics import Metrics
 from api.rest.protocol import Yielding
 from api.rest.settings import Settings
 from perfsage.graph import strip_weights
-from tests.api.service import serving
+from tests.api.service import metric, serving, until
 
 pytestmark = pytest.mark.xdist_group("trained")
 POST = "/v1/predictions"
@@ -53,16 +53,9 @@ def held(client: httpx.Client, length: int) -> Iterator[list[socket.socket]]:
             connection = stack.enter_context(socket.create_connection(address, timeout=30))
             connection.sendall(f"{head}Content-Type: {RAW['Content-Type']}\r\n\r\nTFL3".encode())
             connections.append(connection)
-        wait(lambda: f"perfsage_waiting {MAX_ARRIVING + 1}.0" in client.get("/metrics").text)
+        until(lambda: f"perfsage_waiting {MAX_ARRIVING + 1}.0" in client.get("/metrics").text)
         yield connections
-    wait(lambda: "perfsage_waiting 0.0" in client.get("/metrics").text)
-
-
-def wait(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: "perfsage_waiting 0.0" in client.get("/metrics").text)
 
 
 def check_busy(client: httpx.Client, answer: httpx.Response) -> None:
@@ -88,10 +81,7 @@ def test_a_busy_service_says_so_and_recovers(client: httpx.Client, small: bytes)
 
 
 def shed(client: httpx.Client) -> float:
-    [line] = [
-        line for line in client.get("/metrics").text.splitlines() if line.startswith("perfsage_shed_total")
-    ]
-    return float(line.split()[1])
+    return metric(client, "perfsage_shed_total")
 
 
 def test_small_and_large_requests_do_not_take_each_others_places(
@@ -158,7 +148,7 @@ def test_a_batch_lets_small_requests_in_between(predictor: Path, small: bytes) -
         address = (client.base_url.host, client.base_url.port or 80)
         with socket.create_connection(address, timeout=120) as batch:
             batch.sendall(whole)
-            wait(lambda: "perfsage_waiting 1.0" in client.get("/metrics").text)
+            until(lambda: "perfsage_waiting 1.0" in client.get("/metrics").text)
             assert client.post(POST, content=small, headers=RAW).status_code == 200
             batch.setblocking(False)
             with pytest.raises(BlockingIOError):  # the batch's answer is not there yet

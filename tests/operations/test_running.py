@@ -6,10 +6,9 @@ import http.server
 import json
 import shutil
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,18 +16,11 @@ import httpx
 import pytest
 
 from api.rest.operations import request_id_of, trace_id_of
-from tests.api.service import serving_process
+from tests.api.service import leaving, metric, serving_process, until
+from tests.operations.test_clients_that_leave import LEFT
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
-SECONDS = 30.0
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def renamed(predictor: Path, folder: Path, name: str) -> Path:
@@ -72,31 +64,6 @@ def test_a_request_can_be_followed(predictor: Path, tmp_path: Path) -> None:
     assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/info", 200)
     assert line["duration_ms"] > 0 and line["sent_bytes"] > 0
     assert "secret" not in log.read_text()
-
-
-def test_nothing_is_computed_for_clients_that_left(predictor: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    batch = json.dumps({"models": [{"space": "kws", "seed": seed} for seed in range(400)]}).encode()
-    with serving_process(predictor, log=log, log_format="json") as (_, client):
-        for sent in (batch[:50], batch):
-            leave(client, len(batch), sent)
-        left = 'route="/v1/predictions",status="499"} 2.0'
-        until(lambda: left in client.get("/metrics").text)
-        text = client.get("/metrics").text
-        assert "perfsage_waiting 0.0" in text and 'status="500"' not in text
-        # The rest of the batch was not begun.
-        answer = client.post("/v1/predictions", content=batch, headers={"Content-Type": "application/json"})
-        assert len(answer.json()["predictions"]) == 800
-        assert 'outcome="predicted"} 0.0' not in client.get("/metrics").text
-    assert "Traceback" not in log.read_text()
-
-
-def leave(client: httpx.Client, length: int, sent: bytes) -> None:
-    """Begin a request for predictions, and leave once so much of it is sent."""
-    address = (client.base_url.host, client.base_url.port or 80)
-    head = f"POST /v1/predictions HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n"
-    with socket.create_connection(address, timeout=SECONDS) as connection:
-        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + sent)
 
 
 @pytest.mark.parametrize("given", ["", "a" * 65, "a b", "x\n", "é", "{}"])
@@ -200,14 +167,20 @@ def test_requests_are_spans(predictor: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
         with serving_process(predictor, tracing=True) as (process, client):
             assert client.get("/v1/predictors/none", headers={"traceparent": PARENT}).status_code == 404
+            with leaving(client, b"{", 9):
+                pass
+            until(lambda: metric(client, LEFT) == 1)
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
-    [found] = [messages.ExportTraceServiceRequest.FromString(body) for body in received]
-    [resource] = found.resource_spans
-    [span] = resource.scope_spans[0].spans
+    exports = [messages.ExportTraceServiceRequest.FromString(body) for body in received]
+    resources = [found for export in exports for found in export.resource_spans]
+    spans = [span for found in resources for scope in found.scope_spans for span in scope.spans]
+    [span] = [span for span in spans if span.trace_id.hex() == TRACE]
     facts = {item.key: item.value for item in span.attributes}
     assert span.name == "GET /v1/predictors/{name}"
-    assert span.trace_id.hex() == TRACE and span.parent_span_id.hex() == "b7ad6b7169203331"
+    assert span.parent_span_id.hex() == "b7ad6b7169203331"
     assert facts["http.response.status_code"].int_value == 404
-    names = {item.key: item.value.string_value for item in resource.resource.attributes}
+    names = {item.key: item.value.string_value for item in resources[0].resource.attributes}
     assert names["service.name"] == "perfsage"
+    [left] = [span for span in spans if span.name == "POST /v1/predictions"]
+    assert "http.response.status_code" not in {item.key for item in left.attributes}
