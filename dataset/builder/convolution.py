@@ -83,12 +83,18 @@ class ConvolutionMixin(Core):
             "TransposeConvOptions", versions=(3, 3), Padding=PADDINGS[padding], StrideW=sw, StrideH=sh,
         )  # fmt: skip
 
-    def fully_connected(self, x: Tensor, units: int, *, activation: Activation = "none") -> Tensor:
-        """Add FULLY_CONNECTED over the last axis; weights are quantized per tensor, as converters do."""
-        depth = x.shape[-1]
+    def fully_connected(
+        self, x: Tensor, units: int, *, activation: Activation = "none", flatten: bool = False
+    ) -> Tensor:
+        """Add FULLY_CONNECTED over the last axis; weights are quantized per tensor, as converters do.
+
+        With `flatten` it takes each image as one row, without a RESHAPE before it.
+        """
+        shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
+        depth = shape[-1]
         weights, bias = self._parameters(x, (units, depth), units, 0, per_channel=False)
-        keep = len(x.shape) > 2
-        out = self._activation("dense", (*x.shape[:-1], units), activation)
+        keep = len(shape) > 2
+        out = self._activation("dense", (*shape[:-1], units), activation)
         return self._record(
             "FULLY_CONNECTED", (x, weights, bias), out, "FullyConnectedOptions",
             versions=(5, 5) if keep else (4, 1), KeepNumDims=keep,

@@ -40,7 +40,7 @@ _RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 @remembered
 def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
     """Return the format of each tensor, int64[tensors + 1]; `refused` bool[n] goes to and from the CPU."""
-    renamed = renaming(operands) | _uneven(subgraph, operands)
+    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
@@ -92,6 +92,13 @@ def makers(subgraph: Subgraph, operands: Operands, unable: Flags) -> NDArray[np.
     made = np.full(operands.absent + 1, -1)
     made[results.values] = np.where(able[results.row_indices], results.row_indices, -1)
     return made
+
+
+def _flattening(operands: Operands) -> Flags:
+    """Return which fully connected layers read an image as one row."""
+    weights = operands.dimensions[operands.weight, 3]
+    layers = operands.is_type("FULLY_CONNECTED") & operands.has_weight
+    return np.asarray(layers & (operands.dimensions[operands.data, 3] != weights))
 
 
 def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:

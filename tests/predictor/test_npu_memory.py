@@ -69,6 +69,15 @@ def test_parts_of_a_concatenation_are_written_where_they_belong() -> None:
     assert _ours(features) == pytest.approx(_sram(data), rel=0.01)
 
 
+@pytest.mark.parametrize("channels", [8, 24])
+def test_an_image_that_is_read_as_one_row_does_not_lie_in_bricks(channels: int) -> None:
+    features, data = _made(
+        lambda b, x: b.fully_connected(b.conv(x, channels), 4, flatten=True), (1, 20, 12, 3)
+    )
+    assert _ours(features) == pytest.approx(_sram(data), rel=0.01)
+    assert features.cost("block_live_bytes").max() == 20 * 12 * (3 + channels)
+
+
 def test_what_enters_and_leaves_is_not_in_the_sram_of_accelerators_with_dram() -> None:
     features, data = _made(lambda b, x: b.conv(b.conv(x, 32), 32))
     assert features.cost("inner_live_bytes").max() == ROW
