@@ -28,12 +28,14 @@ IDLE = "every operator is left to the CPU, and the figures are of the NPU alone"
 class Subject:
     """A model to predict: who it is, and its features.
 
-    `stale_signatures` counts the tensors whose shape signature states other sizes than their shape.
+    `stale_signatures` counts the tensors whose shape signature states other sizes than their shape, and
+    `signature_factor` says how many times as many elements one of the two makes.
     """
 
     summary: ModelSummary
     features: GraphFeatures
     stale_signatures: int = 0
+    signature_factor: float = 1.0
 
 
 def answer(
@@ -67,12 +69,14 @@ def answer(
         for row, entry, geometry, cells, warnings in rows:
             reason = entry.float_reason if all_float else None
             reason = reason or (IDLE if geometry is not None and idle[geometry] else None)
+            stale = _stale_warning(entry, subject)
+            # The tool may see either; what it makes of the signatures has to be within the interval.
+            farther = math.log(subject.signature_factor) if stale else 0.0
             values = {
                 cell.metric: cell.missing(reason)
-                or _interval(cell, subject.features, log_values[row], widths[row], calibration.level)
+                or _interval(cell, subject.features, log_values[row], widths[row], farther, calibration.level)
                 for cell in cells
             }
-            stale = _stale_warning(entry, subject)
             yield Prediction(
                 model=subject.summary,
                 device=entry.device.name,
@@ -121,12 +125,17 @@ def _cells(entry: DeviceEntry, metrics: Sequence[Metric]) -> list[_Cell]:
 
 
 def _interval(
-    cell: _Cell, features: GraphFeatures, log_values: list[float], widths: list[float], level: float
+    cell: _Cell,
+    features: GraphFeatures,
+    log_values: list[float],
+    widths: list[float],
+    farther: float,
+    level: float,
 ) -> Interval:
     exact = 0.0 if cell.exact is None else float(features.totals[cell.exact])
     if exact > 0:
         return Interval(exact, exact, exact, level)
-    value, factor = math.exp(log_values[cell.row]), math.exp(min(widths[cell.row], 50.0))
+    value, factor = math.exp(log_values[cell.row]), math.exp(min(widths[cell.row] + farther, 50.0))
     return Interval(value, value / factor, value * factor, level)
 
 
@@ -176,7 +185,7 @@ def _stale_warning(entry: DeviceEntry, subject: Subject) -> tuple[str, ...]:
     count = subject.stale_signatures
     return (
         f"the shape signatures of {count} tensors contradict their shapes: Vela goes by the former, and its "
-        "figures may be several times these; convert the model again",
+        f"figures may differ by {subject.signature_factor:.1f} times; convert the model again",
     )
 
 

@@ -13,6 +13,7 @@ from perfsage.device import Device
 from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
 from perfsage.features import GraphFeatures, batch_features, extract_many
 from perfsage.graph import Graph, read_graph
+from perfsage.graph.columns import Columns
 from perfsage.graph.costs import graph_macs
 from perfsage.metrics import Metric, parse_metric
 from perfsage.models.adapted_answers import answer_adapted
@@ -243,8 +244,17 @@ def _subject(named: NamedGraph, features: GraphFeatures | PerfsageError) -> Subj
         return _placed(error, named.path)
     graph_id = named.graph.graph_id
     summary = ModelSummary(named.path, named.model_id, graph_id, features.operators, macs)
-    stale = sum(int(part.columns.tensor_has_stale_signature.sum()) for part in named.graph.subgraphs)
-    return Subject(summary=summary, features=features, stale_signatures=stale)
+    columns = [subgraph.columns for subgraph in named.graph.subgraphs]
+    stale = sum(int(part.tensor_has_stale_signature.sum()) for part in columns)
+    factor = _signature_factor(columns) if stale else 1.0
+    return Subject(summary=summary, features=features, stale_signatures=stale, signature_factor=factor)
+
+
+def _signature_factor(parts: Sequence[Columns]) -> float:
+    """Return how many times as many elements there are by signatures as by shapes, or the other way round."""
+    shapes = sum(float(part.tensor_elements.sum(dtype=float)) for part in parts)
+    signatures = sum(float(part.signature_elements.sum()) for part in parts)
+    return max(signatures, shapes) / max(min(signatures, shapes), 1.0)
 
 
 def _named(model: ModelSource) -> NamedGraph:

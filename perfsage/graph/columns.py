@@ -82,6 +82,17 @@ class Columns:
         return stale
 
     @cached_property
+    def signature_elements(self) -> Array:
+        """How many elements each tensor has by its signature, float64; by its shape where it is not stale."""
+        made = self.tensor_elements.astype(np.float64)
+        rows = np.flatnonzero(self.tensor_has_stale_signature)
+        if len(rows):
+            stated, shape = self.tensor_signature.take(rows), self.tensor_shape.take(rows)
+            sizes = np.where(stated.values < 0, shape.values, stated.values).astype(np.float64)
+            made[rows] = np.multiply.reduceat(sizes, stated.offsets[:-1])
+        return made
+
+    @cached_property
     def tensor_is_dynamic(self) -> Array:
         """Whether any size of a tensor is only known at run time."""
         negative = np.flatnonzero(self.tensor_signature.values < 0)

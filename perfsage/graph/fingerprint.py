@@ -18,6 +18,7 @@ def fingerprint(graph: Graph) -> bytes:
     digest.update(f"{graph.graph_id} {graph.file_bytes}".encode())
     for subgraph in graph.subgraphs:
         columns = subgraph.columns
-        for column in (*columns.tensor_statistics, columns.tensor_has_stale_signature):
+        signatures = (columns.tensor_has_stale_signature, columns.signature_elements)
+        for column in (*columns.tensor_statistics, *signatures):
             digest.update(np.ascontiguousarray(column).tobytes())
     return digest.digest()
