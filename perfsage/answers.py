@@ -29,7 +29,7 @@ class Subject:
     """A model to predict: who it is, and its features.
 
     `stale_signatures` counts the tensors whose shape signature states other sizes than their shape, and
-    `signature_factor` says how many times as many elements one of the two makes.
+    `signature_factor` says how many times as large one may be by the other.
     """
 
     summary: ModelSummary
@@ -185,7 +185,7 @@ def _stale_warning(entry: DeviceEntry, subject: Subject) -> tuple[str, ...]:
     count = subject.stale_signatures
     return (
         f"the shape signatures of {count} tensors contradict their shapes: Vela goes by the former, and its "
-        f"figures may differ by {subject.signature_factor:.1f} times; convert the model again",
+        f"figures may differ by up to {subject.signature_factor:.1f} times; convert the model again",
     )
 
 

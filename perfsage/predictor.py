@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from perfsage.answers import Subject, answer
 from perfsage.device import Device
 from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
@@ -37,6 +39,8 @@ ModelSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Graph
 PRETRAINED = Path(__file__).parent / "pretrained"
 PLANNED = ("arena_bytes", "plan_peak_bytes")
 """The graph totals that only the memory planner knows."""
+MOST_SIGNATURE_FACTOR = 1e6
+"""Beyond, an interval says nothing anyway."""
 CALL_OPERATORS = 2_000
 """Graphs share a run of the features and of the network until they have this many operators: what these work
 on then stays in a core's cache, and an operator takes a quarter less time than in calls of 20,000."""
@@ -251,10 +255,14 @@ def _subject(named: NamedGraph, features: GraphFeatures | PerfsageError) -> Subj
 
 
 def _signature_factor(parts: Sequence[Columns]) -> float:
-    """Return how many times as many elements there are by signatures as by shapes, or the other way round."""
-    shapes = sum(float(part.tensor_elements.sum(dtype=float)) for part in parts)
-    signatures = sum(float(part.signature_elements.sum()) for part in parts)
-    return max(signatures, shapes) / max(min(signatures, shapes), 1.0)
+    """Return by how much the elements of a tensor differ at most between its signature and its shape.
+
+    No operator's work differs by more, so that a sum over operators does not either, up to overheads.
+    """
+    shapes = np.concatenate([part.tensor_elements for part in parts]).astype(np.float64)
+    signatures = np.concatenate([part.signature_elements for part in parts])
+    ratios = np.maximum(signatures, 1.0) / np.maximum(shapes, 1.0)
+    return float(min(max(ratios.max(), 1.0 / ratios.min()), MOST_SIGNATURE_FACTOR))
 
 
 def _named(model: ModelSource) -> NamedGraph:
