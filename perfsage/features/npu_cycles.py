@@ -8,7 +8,7 @@ is more. Which block that is decide `npu_blocks` and `npu_blocks_u85`. The formu
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from perfsage.features.npu_geometry import GEOMETRIES, Geometry
 from perfsage.features.npu_streams import elements_u55, elements_u85
 from perfsage.features.npu_systems import Systems, systems_of
 from perfsage.features.npu_work import (
+    BY_KERNEL,
     CONVOLUTION,
     ELEMENTWISE,
     NOTHING,
@@ -134,12 +135,27 @@ def _costs_u85(work: Work) -> Float64:
     ]
     micro = np.concatenate(micros)
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
+    if (work.far == BY_KERNEL).any():
+        work = _block_by_block(work, blocks)
     bytes_moved = moved(work, systems, blocks, round_up(micro[:, 2], 16.0))
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
     columns = _columns(work, blocks, cycles, bytes_moved, elements_u85(work, systems, micro, blocks))
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
+
+
+def _block_by_block(work: Work, blocks: Blocks) -> Work:
+    """Finish each block before the next one, where parts of a kernel come one by one and sums have to stay."""
+    apart = work.far == BY_KERNEL
+    area, count = {}, np.ones(len(work))
+    for axis, size in (("h", blocks.height), ("w", blocks.width)):
+        out = getattr(work, f"out_{axis}")
+        pieces = np.where(apart, ceil_div(out, np.maximum(size, 1.0)), 1.0)
+        area[f"out_{axis}"] = out / pieces
+        area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
+        count *= pieces
+    return replace(work, passes=work.passes * count, **area)
 
 
 def _spread(
