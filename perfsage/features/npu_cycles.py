@@ -36,13 +36,15 @@ from perfsage.features.npu_work import (
 
 Float64 = NDArray[np.float64]
 COSTS = (
-    *("cycles", "cycles_direct", "near", "near_alone", "far", "far_alone", "scale"),
-    *("readings", "depth", "elements"),
+    *("cycles", "cycles_direct", "planned", "planned_direct"),
+    *("near", "near_alone", "far", "far_alone", "scale", "input"),
+    *("enter", "leave", "readings", "depth", "elements"),
 )
-"""Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, bytes as in
-`npu_fetch`, how often weights are read, the channels of a block, and how many weights there are with their
-padding."""
-_BATCHED = COSTS.index("readings")
+"""Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
+activations at the graph's ends, as plans are made; bytes as in `npu_fetch`; the planned cycles of the first
+and of the last transfer, how often weights are read, the channels of a block, and how many weights there are
+with their padding."""
+_BATCHED = COSTS.index("enter")
 SUMMED, SUMMED_BLOCK = 0.45, 170.0
 """Cycles of an element and of a block, fitted to Vela on four shapes."""
 _REMEMBERED = 1 << 17
@@ -176,8 +178,9 @@ def _columns(work: Work, blocks: Blocks, cycles: Float64, bytes_moved: Moved, el
     """Return the columns of COSTS."""
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
-    each = np.column_stack([cycles, *memory]) * work.passes[:, None]
-    return np.column_stack([each, bytes_moved.readings, blocks.depth, elements])
+    each = np.column_stack([cycles, *memory, bytes_moved.input]) * work.passes[:, None]
+    ends = (bytes_moved.enter_far, bytes_moved.leave_far)
+    return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, elements])
 
 
 def _products_of_two(work: Work, systems: Systems, element: Float64) -> Float64:
@@ -201,13 +204,17 @@ def _unblocked(
     channels = np.where(work.out_c == 1, 1.0, stored(work.out_c, work.target))
     elements = work.out_h * work.out_w * channels
     # Commands for a fourth of a block's transfers have to be issued in the meantime.
-    block = np.maximum(bytes_moved.enter, bytes_moved.leave) / (blocks.height * blocks.width * blocks.depth)
-    streamed = elements * np.maximum(element, (block + element) / 4.0)
+    volume = blocks.height * blocks.width * blocks.depth
+    near = np.maximum(bytes_moved.enter, bytes_moved.leave) / volume
+    far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far) / volume
+    streamed = np.stack(
+        [elements * np.maximum(element, (block + element) / 4.0) for block in (near, near, far, far)], axis=1
+    )
     rows = work.out_h * work.out_w
     each, row, once = systems.softmax.T
     softmax = (each * work.out_c + row) * rows + once
     kinds = [(work.kind == kind)[:, None] for kind in (ELEMENTWISE, SOFTMAX)]
-    return np.select(kinds, [streamed[:, None], softmax[:, None]], blocked)
+    return np.select(kinds, [streamed, softmax[:, None]], blocked)
 
 
 def _element_cycles(work: Work, systems: Systems) -> Float64:
