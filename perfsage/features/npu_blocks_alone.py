@@ -60,7 +60,10 @@ def areas(work: Work, geometry: Geometry, micro: Float64) -> Float64:
     units = input_units(geometry, micro, np.broadcast_to(depths, (len(work), len(depths))))
     fits = _fits(work, geometry, high, wide, depths, units) & (depths <= channels)
     wasted = 1.0 + (units[2] - 1 - (depths - 1) % units[2]) / units[2] / 10
-    cost = np.where(fits, wasted * (1.0 + (channels / depths - 1.0) / 10), np.inf)
+    # Where there is no window, rows of all channels count.
+    single = ((work.span_h == 1) & (work.span_w == 1))[:, None]
+    covered = np.where(single, 1.0 + abs(1.0 - channels / depths), 1.0)
+    cost = np.where(fits, covered * wasted * (1.0 + (channels / depths - 1.0) / 10), np.inf)
     part_h, part_w = _area(work, geometry, micro)
     whole = fits.any(axis=1)
     depth = np.where(whole, depths[cost.argmin(axis=1)], GRANULE)
