@@ -114,6 +114,8 @@ class Work:
             passes=self.passes_u85 * elements,
             source=self.source_u85,
             target=self.target_u85,
+            # Each part looks at all of the image.
+            enlarged=np.ones(len(self)),
             **parts,
         )
 
