@@ -49,9 +49,18 @@ def deep_shapes(elements: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def deep_formats(
-    subgraph: Subgraph, operands: Operands, formats: Int64, owner: Int64
+    subgraph: Subgraph, operands: Operands, formats: Int64, owner: Int64, *, u85: bool = False
 ) -> Int64:
-    """Return the formats again, rows instead of bricks for what its maker and its readers see differently."""
+    """Return the formats again, rows instead of bricks for what its maker and its readers see differently.
+
+    U85 writes a transposed convolution by every other column, which bricks do not allow.
+    """
+    if u85:
+        apart = operands.is_type("TRANSPOSE_CONV") & (subgraph.columns.attribute("stride_w") > 1)
+        if apart.any():
+            made = operands.result[apart[owner]]
+            formats = formats.copy()
+            formats[made] = np.where(formats[made] == BRICKS, LINEAR, formats[made])
     deep = deepened(subgraph, operands, owner)[owner]
     if not deep.any():
         return formats

@@ -52,8 +52,10 @@ def ends_of(
     clamped[makers[within & ~functions]] = True
     draft.kind[within] = NOTHING
     linked = chains(subgraph, operands, refused[:, 1], owner)
-    source, target, _ = _formats(subgraph, operands, refused[:, 0], owner)
-    source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner])
+    source, target, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
+    source_u85, target_u85, result = _formats(
+        subgraph, operands, refused[:, 1], linked.root[owner], u85=True
+    )
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     deep = deepened(subgraph, operands, owner)
     _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))
@@ -73,7 +75,7 @@ def ends_of(
 
 
 def _formats(
-    subgraph: Subgraph, operands: Operands, refused: Flags, root: Int64
+    subgraph: Subgraph, operands: Operands, refused: Flags, root: Int64, *, u85: bool
 ) -> tuple[Int64, Int64, Int64]:
     """Return the formats of data and result of each operator, and its result.
 
@@ -82,7 +84,7 @@ def _formats(
     last = np.arange(len(root))
     np.maximum.at(last, root, np.arange(len(root)))
     result = operands.result[last]
-    formats = deep_formats(subgraph, operands, tensor_formats(subgraph, operands, refused), root)
+    formats = deep_formats(subgraph, operands, tensor_formats(subgraph, operands, refused), root, u85=u85)
     return formats[operands.data], formats[result], result
 
 

@@ -52,7 +52,7 @@ def npu_live(
             base = base_of(subgraph, operands, outside)
         u85 = bool(generation)
         owner = chains(subgraph, operands, outside, base.owner).root[base.owner] if u85 else base.owner
-        stored = deep_formats(subgraph, operands, formats, owner)
+        stored = deep_formats(subgraph, operands, formats, owner, u85=u85)
         size = _sizes(subgraph, operands, stored)
         shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
         sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
