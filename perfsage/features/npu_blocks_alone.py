@@ -60,11 +60,21 @@ def areas(work: Work, geometry: Geometry, micro: Float64) -> Float64:
     units = input_units(geometry, micro, np.broadcast_to(depths, (len(work), len(depths))))
     fits = _fits(work, geometry, high, wide, depths, units) & (depths <= channels)
     wasted = 1.0 + (units[2] - 1 - (depths - 1) % units[2]) / units[2] / 10
-    cost = np.where(fits, wasted * (1.0 + (channels / depths - 1.0) / 10), np.inf)
+    # Where there is no window, rows of all channels count.
+    single = ((work.span_h == 1) & (work.span_w == 1))[:, None]
+    covered = np.where(single, 1.0 + abs(1.0 - channels / depths), 1.0)
+    cost = np.where(fits, covered * wasted * (1.0 + (channels / depths - 1.0) / 10), np.inf)
     part_h, part_w = _area(work, geometry, micro)
     whole = fits.any(axis=1)
     depth = np.where(whole, depths[cost.argmin(axis=1)], GRANULE)
-    return np.stack([np.where(whole, high, part_h), np.where(whole, wide, part_w), depth])
+    part_h, part_w = np.where(whole, high, part_h), np.where(whole, wide, part_w)
+    rest = np.flatnonzero(single[:, 0] & (~whole | (depth < channels[:, 0])))
+    if len(rest):
+        those = depths <= channels[rest]
+        part_h[rest], part_w[rest], depth[rest] = _columns(
+            work.those(rest), geometry, micro[rest], depths, units[:, rest], those
+        )
+    return np.stack([part_h, part_w, depth])
 
 
 def _fits(
@@ -97,3 +107,29 @@ def _area(work: Work, geometry: Geometry, micro: Float64) -> tuple[Float64, Floa
     high = np.clip(np.floor(high / micro[:, 0]) * micro[:, 0], micro[:, 0], whole_h)
     wide = np.clip(np.floor(wide / micro[:, 1]) * micro[:, 1], micro[:, 1], whole_w)
     return np.where(fits, whole_h, high), np.where(fits, whole_w, wide)
+
+
+def _columns(
+    work: Work, geometry: Geometry, micro: Float64, depths: Float64, units: Float64, allowed: Flags
+) -> Float64:
+    """Return blocks without a window that are a part of the image, float64[3, n]: wide and with many channels.
+
+    `depths` float64[k] are tried where `allowed` bool[n, k] says so; `units` are those of inputs for each.
+    """
+    step_h, step_w = micro[:, :1], micro[:, 1:2]
+    all_h, all_w = round_up(work.out_h[:, None], step_h), round_up(work.out_w[:, None], step_w)
+    stored = round_up(np.broadcast_to(depths, units[2].shape), units[2])
+    area = np.minimum(geometry.sum_bytes / SUM_BYTES / depths, geometry.input_bytes / stored)
+    side = np.maximum(np.sqrt(area * all_w / all_h), 1.0)
+    wide = np.minimum(np.maximum(np.floor(side / step_w), 1.0) * step_w, np.minimum(all_w, MOST[1]))
+    high = np.minimum(np.maximum(np.floor(area / wide / step_h), 1.0) * step_h, np.minimum(all_h, MOST[0]))
+    wasted = 1.0 + (stored - depths) / units[2] / 10
+    most = np.where(allowed, depths, 0.0).max(axis=1, keepdims=True)
+    covered = 1.0 + abs(1.0 - all_w * most / (wide * depths))
+    cost = covered * (1.0 + abs(1.0 - most / depths) / 10) * wasted
+    best = np.where(allowed & (high * wide * depths <= geometry.sum_bytes / SUM_BYTES), cost, np.inf)
+    rows = np.arange(len(work)), best.argmin(axis=1)
+    # One more row of inputs has to fit.
+    room = np.floor(geometry.input_bytes / (wide * stored) / step_h)[rows] - 1.0
+    high = np.minimum(high[rows], np.maximum(room, 1.0) * step_h[:, 0])
+    return np.stack([high, wide[rows], depths[rows[1]]])

@@ -49,8 +49,12 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
             sizes[:, rows] = _search(work.those(rows), geometry, shape, deep[rows, None])
     height, width, depth = sizes
     own = round_up(np.minimum(work.in_c, deep), deep)
-    input_depth = np.where(alone | each | pooled, depth, own)
-    high, wide = needed(height, work.stride_h, work.span_h), needed(width, work.stride_w, work.span_w)
+    # Blocks of inputs come in whole units, but for what goes element by element.
+    units = input_units(geometry, micro, np.where(alone | pooled, depth, deep)[:, None])[:, :, 0]
+    unit_h, unit_w, unit_c = np.where(each, 1.0, units)
+    input_depth = np.where(alone | each | pooled, round_up(depth, np.where(alone, unit_c, 1.0)), own)
+    high = round_up(needed(height, work.stride_h, work.span_h), unit_h)
+    wide = round_up(needed(width, work.stride_w, work.span_w), unit_w)
     return Blocks(height, width, depth, input_depth, wide, high * wide * input_depth, part_kernel)
 
 

@@ -9,7 +9,8 @@ from perfsage.features.coding import coded_bytes, uniform_bytes
 from perfsage.features.npu_constants import constant_bytes
 from perfsage.features.npu_cycles import COSTS, npu_costs
 from perfsage.features.npu_fetch import FETCHED, SCALE_BYTES
-from perfsage.features.npu_geometry import GEOMETRIES, IS_U85
+from perfsage.features.npu_formats import EDGE
+from perfsage.features.npu_geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu_lowering import work_of
 from perfsage.features.npu_prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu_work import NOTHING, Float64, Work
@@ -18,6 +19,10 @@ from perfsage.graph import Subgraph
 
 COMMAND_CYCLES = 50.0
 """What an operator takes at least, so that none is free that an NPU has to do something for."""
+SCALED_BLOCK = 256.0
+"""Elements of a block of what a mean is scaled in."""
+_EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
+_SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geometry in GEOMETRIES])
 _STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
 _INTERLEAVED = np.where(IS_U85, _STREAMS, 0.0)
 STREAM_DEPTH = 4
@@ -47,7 +52,7 @@ def npu_columns(
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
-    fetch = _prefetch(subgraph, work, cost, coded, refused)
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
     once = coded * work.repeats[:, None]
     again = np.where(fetch.kept, coded * cost["readings"], 0.0)
     late = np.maximum(coded - fetch.first, 0.0)
@@ -67,6 +72,14 @@ def npu_columns(
     return made.reshape(len(coded), -1)
 
 
+def _tails(work: Work, operands: Operands) -> Float64:
+    """Return the cycles of what ends an operator, float64[n, d]: U55 and U65 scale a mean at last."""
+    ends = operands.is_type("MEAN")[:, None] & (np.array(IS_U85) == 0)
+    channels = work.out_c[:, None]
+    issued = ((_EDGE_LATENCY + channels / _EDGE_RATE) / SCALED_BLOCK + _SCALED) / 4.0
+    return np.where(ends, channels * np.maximum(_SCALED, issued), np.inf)
+
+
 def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
     """Return the bytes of coded weights, float64[n, d], of so many `elements` [n, d]."""
     weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
@@ -82,12 +95,29 @@ def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArra
 
 
 def _prefetch(
-    subgraph: Subgraph, work: Work, cost: dict[str, Float64], coded: Float64, refused: NDArray[np.bool_]
+    subgraph: Subgraph,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    coded: Float64,
+    refused: NDArray[np.bool_],
 ) -> Prefetch:
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
-    cycles, direct, block = cost["cycles"], cost["cycles_direct"], np.maximum(cost["depth"], 1.0)
-    return prefetched(
-        Task(coded, cycles, direct, cost["readings"], block, work.out_c), busy[:, IS_U85], begins
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    # A depthwise convolution reads all of its inputs for each slice of its channels.
+    summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
+    sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
+    task = Task(
+        weights=coded,
+        direct=cost["cycles_direct"],
+        block=np.maximum(cost["depth"], 1.0),
+        pass_depth=np.where(summed, np.maximum(cost["depth"], 1.0), np.inf),
+        channels=work.out_c,
+        size=work.in_h * work.in_w * work.in_c,
+        movable=sources != EDGE,
+        tail=_tails(work, operands),
+        **{name: cost[name] for name in same},
     )
+    return prefetched(task, busy[:, IS_U85], begins)

@@ -8,7 +8,7 @@ is more. Which block that is decide `npu_blocks` and `npu_blocks_u85`. The formu
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from perfsage.features.npu_geometry import GEOMETRIES, Geometry
 from perfsage.features.npu_streams import elements_u55, elements_u85
 from perfsage.features.npu_systems import Systems, systems_of
 from perfsage.features.npu_work import (
+    BY_KERNEL,
     CONVOLUTION,
     ELEMENTWISE,
     NOTHING,
@@ -35,13 +36,15 @@ from perfsage.features.npu_work import (
 
 Float64 = NDArray[np.float64]
 COSTS = (
-    *("cycles", "cycles_direct", "near", "near_alone", "far", "far_alone", "scale"),
-    *("readings", "depth", "elements"),
+    *("cycles", "cycles_direct", "planned", "planned_direct"),
+    *("near", "near_alone", "far", "far_alone", "scale", "input"),
+    *("enter", "leave", "readings", "depth", "elements"),
 )
-"""Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, bytes as in
-`npu_fetch`, how often weights are read, the channels of a block, and how many weights there are with their
-padding."""
-_BATCHED = COSTS.index("readings")
+"""Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
+activations at the graph's ends, as plans are made; bytes as in `npu_fetch`; the planned cycles of the first
+and of the last transfer, how often weights are read, the channels of a block, and how many weights there are
+with their padding."""
+_BATCHED = COSTS.index("enter")
 SUMMED, SUMMED_BLOCK = 0.45, 170.0
 """Cycles of an element and of a block, fitted to Vela on four shapes."""
 _REMEMBERED = 1 << 17
@@ -134,12 +137,27 @@ def _costs_u85(work: Work) -> Float64:
     ]
     micro = np.concatenate(micros)
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
+    if (work.far == BY_KERNEL).any():
+        work = _block_by_block(work, blocks)
     bytes_moved = moved(work, systems, blocks, round_up(micro[:, 2], 16.0))
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
     columns = _columns(work, blocks, cycles, bytes_moved, elements_u85(work, systems, micro, blocks))
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
+
+
+def _block_by_block(work: Work, blocks: Blocks) -> Work:
+    """Finish each block before the next one, where parts of a kernel come one by one and sums have to stay."""
+    apart = work.far == BY_KERNEL
+    area, count = {}, np.ones(len(work))
+    for axis, size in (("h", blocks.height), ("w", blocks.width)):
+        out = getattr(work, f"out_{axis}")
+        pieces = np.where(apart, ceil_div(out, np.maximum(size, 1.0)), 1.0)
+        area[f"out_{axis}"] = out / pieces
+        area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
+        count *= pieces
+    return replace(work, passes=work.passes * count, **area)
 
 
 def _spread(
@@ -160,8 +178,9 @@ def _columns(work: Work, blocks: Blocks, cycles: Float64, bytes_moved: Moved, el
     """Return the columns of COSTS."""
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
-    each = np.column_stack([cycles, *memory]) * work.passes[:, None]
-    return np.column_stack([each, bytes_moved.readings, blocks.depth, elements])
+    each = np.column_stack([cycles, *memory, bytes_moved.input]) * work.passes[:, None]
+    ends = (bytes_moved.enter_far, bytes_moved.leave_far)
+    return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, elements])
 
 
 def _products_of_two(work: Work, systems: Systems, element: Float64) -> Float64:
@@ -185,13 +204,17 @@ def _unblocked(
     channels = np.where(work.out_c == 1, 1.0, stored(work.out_c, work.target))
     elements = work.out_h * work.out_w * channels
     # Commands for a fourth of a block's transfers have to be issued in the meantime.
-    block = np.maximum(bytes_moved.enter, bytes_moved.leave) / (blocks.height * blocks.width * blocks.depth)
-    streamed = elements * np.maximum(element, (block + element) / 4.0)
+    volume = blocks.height * blocks.width * blocks.depth
+    near = np.maximum(bytes_moved.enter, bytes_moved.leave) / volume
+    far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far) / volume
+    streamed = np.stack(
+        [elements * np.maximum(element, (block + element) / 4.0) for block in (near, near, far, far)], axis=1
+    )
     rows = work.out_h * work.out_w
     each, row, once = systems.softmax.T
     softmax = (each * work.out_c + row) * rows + once
     kinds = [(work.kind == kind)[:, None] for kind in (ELEMENTWISE, SOFTMAX)]
-    return np.select(kinds, [streamed[:, None], softmax[:, None]], blocked)
+    return np.select(kinds, [streamed, softmax[:, None]], blocked)
 
 
 def _element_cycles(work: Work, systems: Systems) -> Float64:

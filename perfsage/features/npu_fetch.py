@@ -42,7 +42,8 @@ class Moved:
 
     `near_alone` and `far_alone` are as many bytes as take as long as the slower of reading and writing alone.
     `readings` is how often scales, biases and weights are read. `enter` and `leave` are the cycles until the
-    first block is there and until the last one is away.
+    first block is there and until the last one is away, `enter_far` and `leave_far` the same if inputs and
+    outputs were where the graph's ends are. `input` are the bytes that one pass over the image reads.
     """
 
     near: Float64
@@ -51,8 +52,11 @@ class Moved:
     far_alone: Float64
     scales: Float64
     readings: Float64
+    input: Float64
     enter: Float64
     leave: Float64
+    enter_far: Float64
+    leave_far: Float64
 
 
 def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float = 1.0) -> Moved:
@@ -60,7 +64,8 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     far_in, far_out = _is_far(work, systems)
     read_waste = _read_waste(work, systems, blocks, far_in)
     write_waste = _write_waste(work, systems, blocks, far_out)
-    read = _reads(work, blocks) * read_waste
+    elements = _reads(work, blocks)
+    read = elements * read_waste
     written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste
     # A transpose takes what enters or leaves the graph as a whole.
     whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
@@ -84,6 +89,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
         np.maximum(far_read * far.reading, far_written * far.writing),
         round_up(scales, BRICK),
         over_image,
+        elements / np.where(work.is_matrix, ceil_div(work.out_c, blocks.depth), 1.0),
         *_transfers(work, systems, blocks, read_waste, write_waste),
     )
 
@@ -96,8 +102,8 @@ def _is_far(work: Work, systems: Systems) -> tuple[Flags, Flags]:
 
 def _transfers(
     work: Work, systems: Systems, blocks: Blocks, read_waste: Float64, write_waste: Float64
-) -> tuple[Float64, Float64]:
-    """Return the cycles of reading one block and of writing one."""
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Return the cycles of reading one block and of writing one, and the same at the graph's ends."""
     high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
@@ -106,9 +112,14 @@ def _transfers(
     enters, leaves = _is_far(work, systems)
     enter = np.where(enters, edge.read_latency, near.read_latency)
     leave = np.where(leaves, edge.write_latency, near.write_latency)
+    outside = np.ones(len(work), dtype=np.bool_)
+    far_read = read * _read_waste(work, systems, blocks, outside)
+    far_written = written * _write_waste(work, systems, blocks, outside)
     return (
         enter + np.floor(read * read_waste / np.where(enters, edge.rate, near.rate)),
         leave + np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate)),
+        edge.read_latency + np.floor(far_read / edge.rate),
+        edge.write_latency + np.floor(far_written / edge.rate),
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_chains import chains
 from perfsage.features.npu_copies import BILINEAR, NEAREST
+from perfsage.features.npu_depths import deep_formats
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu_spills import Ranges
@@ -48,10 +50,13 @@ def npu_live(
         if generation == 0 or not alike:
             formats = tensor_formats(subgraph, operands, outside)
             base = base_of(subgraph, operands, outside)
-            size = _sizes(subgraph, operands, formats)
-        shared = sharing_of(subgraph, operands, outside, formats, base, chained=bool(generation))
-        sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(formats == EDGE, 0.0, size)]))
-        rooms = _rooms(operands, outside, u85=bool(generation))
+        u85 = bool(generation)
+        owner = chains(subgraph, operands, outside, base.owner).root[base.owner] if u85 else base.owner
+        stored = deep_formats(subgraph, operands, formats, owner, u85=u85)
+        size = _sizes(subgraph, operands, stored)
+        shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
+        sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
+        rooms = _rooms(operands, outside, u85=u85)
         both = _live(subgraph, operands, lives, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
     return made, both[-1][1]

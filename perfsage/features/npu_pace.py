@@ -18,22 +18,24 @@ def block_cycles(
     count: Float64,
     bytes_moved: Moved,
 ) -> Float64:
-    """Return the cycles of `count` blocks with so many cycles of products and of outputs each, float64[n, 2].
+    """Return the cycles of `count` blocks with so many cycles of products and of outputs each, float64[n, 4].
 
     Scales and biases have to be there before outputs are: from a copy in SRAM (the first column), or from
-    where constants are.
+    where constants are. The last two columns are the same if inputs and outputs were at the graph's ends.
     """
     weighted = work.is_matrix | (work.kind == DEPTHWISE)
     made = []
-    for memory in (systems.near, systems.far):
-        after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
-        made.append(_paced(products, np.maximum(outputs, after), count, bytes_moved))
+    ends = (bytes_moved.enter, bytes_moved.leave), (bytes_moved.enter_far, bytes_moved.leave_far)
+    for enter, leave in ends:
+        for memory in (systems.near, systems.far):
+            after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
+            made.append(_paced(products, np.maximum(outputs, after), count, enter, leave))
     return np.stack(made, axis=1)
 
 
-def _paced(products: Float64, after: Float64, count: Float64, bytes_moved: Moved) -> Float64:
-    apart = np.where(count > 1, abs(bytes_moved.leave - bytes_moved.enter), 0.0)
+def _paced(products: Float64, after: Float64, count: Float64, enter: Float64, leave: Float64) -> Float64:
+    apart = np.where(count > 1, abs(leave - enter), 0.0)
     issued = (apart + products + after) / 4.0
     first, second = np.maximum(products, issued), np.maximum(after, issued)
     longest, shortest = np.maximum(first, second), np.minimum(first, second)
-    return np.asarray(longest * count + shortest + bytes_moved.enter + bytes_moved.leave)
+    return np.asarray(longest * count + shortest + enter + leave)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_fetch import SCALE_BYTES
 from perfsage.features.npu_geometry import GEOMETRIES
-from perfsage.features.npu_slices import SPLIT_DEPTH, Pairs, Slices, cut, waiting
+from perfsage.features.npu_slices import SPLIT_DEPTH, Pairs, Slices, body, cut, waiting
 from perfsage.features.npu_work import SPILL_BYTES, Flags, Float64, round_up
 
 Int64 = NDArray[np.int64]
@@ -36,9 +36,11 @@ _GRANULE = [
     for g in GEOMETRIES
 ]
 _ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
-_NEAR = [(g.near.rate, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
-_FAR = [(g.far.rate, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
-_SYSTEMS = np.column_stack([_NEAR, _FAR, _GRANULE, _ROOM])
+_NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
+_FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
+_INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
+_EDGE = [g.edge.read_latency for g in GEOMETRIES]
+_SYSTEMS = np.column_stack([_NEAR, _FAR, _INPUT, _EDGE, _GRANULE, _ROOM])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,25 @@ class Task:
     """What one operator has to do on each accelerator, float64[n, d] unless named otherwise.
 
     `weights` are coded bytes, `cycles` those of the operator with its weights in SRAM and `direct` where they
-    are, `readings` how often it reads them, `block` the channels of a block; `channels` float64[n] are the
-    outputs'.
+    are, `planned` and `planned_direct` the same before activations have a place in SRAM, with `enter` and
+    `leave` for the first and the last transfer. `readings` is how often it reads weights, `block` the
+    channels of a block; `channels` float64[n] are the outputs', `size` float64[n] the bytes of the input.
+    `input` are the bytes of one pass over the image for `pass_depth` channels, which may come from SRAM where
+    it is `movable` bool[n, d]. The next operator's weights come during the last `tail` cycles at most.
     """
 
     weights: Float64
     cycles: Float64
     direct: Float64
+    planned: Float64
+    planned_direct: Float64
+    enter: Float64
+    leave: Float64
+    input: Float64
+    pass_depth: Float64
+    size: Float64
+    movable: Flags
+    tail: Float64
     readings: Float64
     block: Float64
     channels: Float64
@@ -80,10 +94,10 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     row, accelerator = np.nonzero((task.weights > 0) & busy)
     before = _before(busy, first)[row, accelerator]
     pairs = _pairs(task, row, accelerator, before < 0)
-    rest = task.direct.copy()
+    rest = task.planned_direct.copy()
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
     for _ in range(_MOST_ROUNDS):
-        now = np.where(before >= 0, rest[np.maximum(before, 0), accelerator], 0.0)
+        now = np.where(before >= 0, np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator], 0.0)
         todo = np.flatnonzero(now != slack)
         if not len(todo):
             break
@@ -94,7 +108,7 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     part = dict(zip(_PARTS, parts, strict=True))
     table = np.zeros((4, *task.cycles.shape))
     kept = part["kept"] > 0
-    cycles = np.where(kept, _cycles(pairs, part, slack), pairs.direct)
+    cycles = np.where(kept, _cycles(pairs, part, slack), task.direct[row, accelerator])
     table[:, row, accelerator] = part["both"], part["late"], part["first"], kept
     # Towards an operator's end, the first buffer of the next one is filled.
     there = before >= 0
@@ -107,19 +121,30 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
 def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
     """Return the cycles of operators whose weights are copied, and wait for the first or for all of them."""
     first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
-    return np.asarray(np.maximum(pairs.copy - slack + part["rest"], pairs.cycles + first))
+    return np.asarray(np.maximum(pairs.copy - slack + part["rest"], pairs.real + first))
 
 
 def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
     channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
     stored = round_up(task.weights[row, accelerator] + SCALE_BYTES * channels, SPLIT_DEPTH)
-    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency, granule, room = _SYSTEMS[
-        accelerator
-    ].T
+    systems = _SYSTEMS[accelerator].T
+    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
+    near_input, far_input, edge_latency, granule, room = systems[6:]
     return Pairs(
         stored=stored,
-        cycles=task.cycles[row, accelerator],
-        direct=task.direct[row, accelerator],
+        real=task.cycles[row, accelerator],
+        cycles=task.planned[row, accelerator],
+        direct=task.planned_direct[row, accelerator],
+        enter=task.enter[row, accelerator],
+        leave=task.leave[row, accelerator],
+        input=task.input[row, accelerator],
+        size=task.size[row],
+        pass_depth=task.pass_depth[row, accelerator],
+        movable=task.movable[row, accelerator],
+        near_latency=near_latency,
+        near_input=near_input,
+        far_input=far_input,
+        edge_latency=edge_latency,
         readings=readings,
         block=task.block[row, accelerator],
         channels=channels,
@@ -160,7 +185,8 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
         for part in (one, other, late, slices.first)
     )
     last = np.where(several, slices.last, channels)
-    rest = np.where(kept, cycles * last / channels, pairs.direct)
+    after = np.where(several, body(pairs) * last / channels + pairs.leave, cycles)
+    rest = np.where(kept, after, pairs.direct)
     return np.stack([one, one + other, late, begin, rest, kept])
 
 
@@ -175,10 +201,27 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     tried |= ~pairs.alone & (smallest < slack) & again
     waited = np.where(pairs.alone, np.where(forced, STARTUP_CYCLES, 0.0), slack)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    new = np.maximum(cycles + waited_for, pairs.buffered)
+    inputs = _input_cycles(pairs, slices)
+    buffered = pairs.buffered + pairs.near_latency * pairs.readings * slices.following
+    new = np.maximum(np.maximum(cycles + waited_for, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced, new - count * STARTUP_CYCLES / 2, new)
-    old = np.maximum(pairs.direct, pairs.unmoved)
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved), inputs)
     filled = slices.next / round_up(slices.next, pairs.block)
     wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
-    return np.asarray(tried & (new <= old) & (again | (copy + pairs.buffered <= old)) & ~wasteful)
+    return np.asarray(tried & (new <= old) & (again | (copy + buffered <= old)) & ~wasteful)
+
+
+def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
+    """Return what reading the inputs of all slices takes, from SRAM where they fit beside the weights."""
+    def passes(channels: Float64) -> Float64:
+        return np.ceil(channels / pairs.pass_depth)
+
+    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
+    between = np.maximum(following - 1.0, 0.0)
+    read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
+    bytes_each = pairs.stored / pairs.channels
+    weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
+    near = pairs.movable & (pairs.size + weights <= pairs.room)
+    from_near = read / pairs.near_input + pairs.near_latency
+    return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)

@@ -22,12 +22,23 @@ class Pairs:
     """The tasks of k pairs of an operator and an accelerator, float64[k], with what copies would take.
 
     `stored` are the bytes of weights and scales, `copy` the cycles of copying them, `unmoved` and `buffered`
-    those of reading them where they are and in SRAM. `alone` bool[k] has no operator before it.
+    those of reading them where they are and in SRAM. `cycles` and `direct` are planned ones, with weights in
+    SRAM and where they are, and `enter` and `leave` those of the first and of the last transfer; `real` is
+    what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
+    one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
+    and `movable` bool[k] says whether these may be brought to SRAM.
     """
 
     stored: Float64
+    real: Float64
     cycles: Float64
     direct: Float64
+    enter: Float64
+    leave: Float64
+    input: Float64
+    size: Float64
+    pass_depth: Float64
+    movable: Flags
     readings: Float64
     block: Float64
     channels: Float64
@@ -35,8 +46,12 @@ class Pairs:
     copy: Float64
     unmoved: Float64
     buffered: Float64
+    near_latency: Float64
+    near_input: Float64
     far_rate: Float64
     far_latency: Float64
+    far_input: Float64
+    edge_latency: Float64
     granule: Float64
     room: Float64
 
@@ -68,7 +83,8 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     share = np.minimum(np.maximum(share, smallest), room)
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
-    following = round_up(np.maximum(np.floor(pairs.cycles * first / copy), SPLIT_DEPTH), block)
+    ran = body(pairs) * first / channels + pairs.enter
+    following = round_up(np.maximum(np.floor(channels * ran / copy), SPLIT_DEPTH), block)
     following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
     unit = np.where(following > block, block, granule)
     following = np.maximum(np.floor(following / unit) * unit, granule)
@@ -77,14 +93,19 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     return Slices(first, following, rest - np.maximum(count - 1.0, 0.0) * following, count)
 
 
+def body(pairs: Pairs) -> Float64:
+    """Return the planned cycles between the first transfer and the last one."""
+    return np.maximum(pairs.cycles - pairs.enter - pairs.leave, 0.0)
+
+
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
     """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
-    bytes_each, pace = pairs.stored / pairs.channels, pairs.cycles / pairs.channels
+    bytes_each, pace = pairs.stored / pairs.channels, body(pairs) / pairs.channels
 
     def wait(channels: Float64, hidden: Float64) -> Float64:
         return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
 
     second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
     more = wait(slices.next, slices.next * pace) * np.maximum(slices.following - 1.0, 0.0)
-    later = np.where(slices.following > 0, wait(second, slices.first * pace) + more, 0.0)
+    later = np.where(slices.following > 0, wait(second, slices.first * pace + pairs.enter) + more, 0.0)
     return wait(slices.first, slack) + later

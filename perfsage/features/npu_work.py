@@ -102,14 +102,20 @@ class Work:
             for name in ("kernel_h", "kernel_w", "span_h", "span_w", "in_h", "in_w")
         }
         elements = np.where(self.far == BY_KERNEL, parts["kernel_h"] * parts["kernel_w"], 1.0)
-        for name in ("kernel_h", "kernel_w", "span_h", "span_w"):
-            parts[name] = np.where(self.far == BY_KERNEL, 1.0, parts[name])
+        apart = self.far == BY_KERNEL
+        for name in ("kernel_h", "kernel_w", "span_h", "span_w", "stride_h", "stride_w"):
+            parts[name] = np.where(apart, 1.0, parts.get(name, getattr(self, name)))
+        # Each element of the kernel finds every input that it needs beside the one before.
+        for axis in "hw":
+            parts[f"in_{axis}"] = np.where(apart, getattr(self, f"out_{axis}"), parts[f"in_{axis}"])
         return replace(
             self,
             kind=self.kind_u85,
             passes=self.passes_u85 * elements,
             source=self.source_u85,
             target=self.target_u85,
+            # Each part looks at all of the image.
+            enlarged=np.ones(len(self)),
             **parts,
         )
 
