@@ -34,42 +34,43 @@ class Places:
     rows: Flags
     never: Flags
 
-    def waste(self, beyond: Flags) -> Float64:
-        """Return how many bytes are written for each, channels last: half a burst of DRAM at once."""
-        return np.where(beyond, 2.0, 1.0)
-
 
 def places_of(work: Work, sizes: Sizes, systems: Systems, bricks: Flags) -> Places:
     """Return what lies in DRAM on the accelerator of each row, where the source is in `bricks` or not."""
     outside = (work.source == EDGE) & systems.edge.is_dram
     outside = outside | (work.source_spill & systems.spill_bit > 0)
-    never = np.zeros(len(work), dtype=np.bool_)
-    room = limits_of(systems)
     read = sizes.rows * np.where(bricks, round_up(work.out_c, BRICK), work.out_c)
-    held = (
-        (np.where(outside, 0.0, read), 3.5 * sizes.kept),
-        (BYTES * sizes.kept, 3.0 * sizes.kept),
-        (BYTES * sizes.elements, 2.0 * sizes.elements),
-        (
-            np.where(sizes.rows > FEW_ELEMENTS, _ROW_TENSORS * BYTES * BRICK * sizes.rows, 0.0),
-            _ROW_ACCESSES * sizes.rows,
-        ),
+    integers = np.where(sizes.rows > FEW_ELEMENTS, _ROW_TENSORS * BYTES * BRICK * sizes.rows, 0.0)
+    held = np.stack([np.where(outside, 0.0, read), BYTES * sizes.kept, BYTES * sizes.elements, integers])
+    accesses = np.stack(
+        [3.5 * sizes.kept, 3.0 * sizes.kept, 2.0 * sizes.elements, _ROW_ACCESSES * sizes.rows]
     )
-    best = np.full(len(work), -1.0)
-    kept = np.zeros((len(held), len(work)), dtype=np.bool_)
+    _, exponentials, shifted, rows = ~_kept(held, accesses, sizes.rows, limits_of(systems))
+    return Places(outside, exponentials, shifted, rows, np.zeros(len(work), dtype=np.bool_))
+
+
+def _kept(held: Float64, accesses: Float64, largest: Float64, room: Float64) -> Flags:
+    """Return what stays in SRAM, bool[4, n], of bytes `held` that are accessed so often, float64[4, n].
+
+    Exponentials are there all the time; the others, of which the first is beside the `largest` values
+    float64[n], one after the other.
+    """
+    best = np.full(held.shape[1], -1.0)
+    kept = np.zeros(held.shape, dtype=np.bool_)
     for choice in product((True, False), repeat=len(held)):
-        source, exponentials, shifted, rows = (
-            size * stays for (size, _), stays in zip(held, choice, strict=True)
-        )
-        beside = np.maximum(np.maximum(source + sizes.rows, shifted), rows)
-        fits = exponentials + beside <= room
-        score = sum(
-            (accesses * stays for (_, accesses), stays in zip(held, choice, strict=True)), np.zeros(len(work))
-        )
-        better = fits & (score > best)
+        stays = np.array(choice)[:, None]
+        source, exponentials, shifted, rows = held * stays
+        beside = np.maximum(np.maximum(source + largest, shifted), rows)
+        score = (accesses * stays).sum(axis=0)
+        better = (exponentials + beside <= room) & (score > best)
         best = np.where(better, score, best)
-        kept[:, better] = np.array(choice)[:, None]
-    return Places(outside, ~kept[1], ~kept[2], ~kept[3], never)
+        kept[:, better] = stays
+    return kept
+
+
+def written(bytes_: Float64, beyond: Flags) -> Float64:
+    """Return as how many such bytes count, channels last: `beyond` SRAM they come in half a burst."""
+    return np.where(beyond, 2.0 * bytes_, bytes_)
 
 
 def limits_of(systems: Systems) -> Float64:

@@ -26,7 +26,7 @@ _MOST_WRITTEN = 64
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Blocks of arithmetic: float64[n] elements in a block, those of them that exist, and its channels.
+    """Blocks of arithmetic, float64[n]: the elements of one, and those of them that there are.
 
     `waste` and `scalar_waste` are how many bytes come from flash for each that is read, of a whole tensor and
     of a single integer.

@@ -7,8 +7,10 @@ at once, one after the other on the way out. The larger ones have what does not 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu_fetch import moved
@@ -17,7 +19,7 @@ from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, LINEAR
 from perfsage.features.npu_geometry import Geometry
 from perfsage.features.npu_pace import paced
 from perfsage.features.npu_softmax import BYTES, FEW_CHANNELS, FEW_ELEMENTS, Sizes, laid_out, sizes_of
-from perfsage.features.npu_softmax_spills import Places, places_of, turned_spills
+from perfsage.features.npu_softmax_spills import Places, places_of, turned_spills, written
 from perfsage.features.npu_systems import MemoryRows, Systems, systems_of
 from perfsage.features.npu_work import POOLING, Flags, Float64, Work, ceil_div, round_up
 
@@ -52,19 +54,19 @@ def _took(
     systems: Systems,
     cycles: Float64,
     read: tuple[tuple[Float64, Flags], ...],
-    written: tuple[Float64, Flags],
+    made: tuple[Float64, Flags],
 ) -> Float64:
     """Return cycles, or those of what is read and written, each in bytes and whether it lies in DRAM."""
     longest = cycles
     for memory, beyond in ((systems.near, False), (systems.far, True)):
         reads = sum((np.where(there == beyond, size, 0.0) for size, there in read), np.zeros(len(cycles)))
-        longest = np.maximum(longest, _moving(memory, reads, np.where(written[1] == beyond, written[0], 0.0)))
+        longest = np.maximum(longest, _moving(memory, reads, np.where(made[1] == beyond, made[0], 0.0)))
     return longest
 
 
-def _moving(memory: MemoryRows, read: Float64, written: Float64) -> Float64:
-    channels = np.maximum(read * memory.reading, written * memory.writing)
-    return np.asarray(np.maximum(read + written, channels) / memory.rate)
+def _moving(memory: MemoryRows, read: Float64, made: Float64) -> Float64:
+    channels = np.maximum(read * memory.reading, made * memory.writing)
+    return np.asarray(np.maximum(read + made, channels) / memory.rate)
 
 
 def _turned(work: Work) -> tuple[Flags, Float64]:
@@ -80,40 +82,38 @@ def _largest(
     work: Work, geometries: tuple[Geometry, ...], systems: Systems, turned: Flags, shape: Float64
 ) -> Float64:
     """The largest value of each row: a pooling, after a transpose where channels are put first."""
-    rows, ones = work.out_h * work.out_w, np.ones(len(work))
     high, across = shape
     source = np.where(turned & (work.out_c >= FEW_CHANNELS), BRICKS, LINEAR)
     source = np.where(work.source == EDGE, EDGE, source)
     before = laid_out(work, np.stack([work.out_h, work.out_w, work.out_c]), POOLING)
     before, spills = replace(before, source=source), turned_spills(work, high, across)
-    transposed = replace(
-        before,
-        out_h=work.out_c,
-        out_w=high,
-        out_c=across,
-        target=np.full(len(work), BRICKS),
-        target_spill=spills,
-    )
-    outputs = np.stack(
-        [np.where(turned, side, other) for side, other in ((ones, rows), (high, ones), (across, ones))]
-    )
-    pooled = laid_out(work, outputs, POOLING)
-    kernel_h, kernel_w = np.where(turned, work.out_c, 1.0), np.where(turned, 1.0, work.out_c)
-    pooled = replace(
-        pooled,
-        in_h=np.where(turned, work.out_c, rows),
-        in_w=np.where(turned, high, work.out_c),
-        kernel_h=kernel_h,
-        kernel_w=kernel_w,
-        span_h=kernel_h,
-        span_w=kernel_w,
-        source=np.where(turned, BRICKS, source),
-        source_spill=np.where(turned, spills, work.source_spill),
-        target=np.where(work.source == EDGE, EDGE, LINEAR),
-        target_spill=work.source_spill,
-    )
+    made: dict[str, Any] = {"target": np.full(len(work), BRICKS), "target_spill": spills}
+    transposed = replace(before, out_h=work.out_c, out_w=high, out_c=across, **made)
+    pooled = _rows_pooled(replace(work, source=source), turned, shape, spills)
     first = np.where(np.tile(turned, len(geometries)), _pooled(transposed, before, geometries, systems), 0.0)
     return first + _pooled(pooled, None, geometries, systems)
+
+
+def _rows_pooled(work: Work, turned: Flags, shape: Float64, spills: NDArray[np.int64]) -> Work:
+    """Return the pooling of each row, which lies where its source does; the transpose lies in `spills`."""
+    high, across = shape
+    rows, ones = work.out_h * work.out_w, np.ones(len(work))
+    sides = ((ones, rows), (high, ones), (across, ones))
+    pooled = laid_out(work, np.stack([np.where(turned, *pair) for pair in sides]), POOLING)
+    kernel_h, kernel_w = np.where(turned, work.out_c, 1.0), np.where(turned, 1.0, work.out_c)
+    changed: dict[str, Any] = {
+        "in_h": np.where(turned, work.out_c, rows),
+        "in_w": np.where(turned, high, work.out_c),
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "span_h": kernel_h,
+        "span_w": kernel_w,
+        "source": np.where(turned, BRICKS, work.source),
+        "source_spill": np.where(turned, spills, work.source_spill),
+        "target": np.where(work.source == EDGE, EDGE, LINEAR),
+        "target_spill": work.source_spill,
+    }
+    return replace(pooled, **changed)
 
 
 def _pooled(work: Work, before: Work | None, geometries: tuple[Geometry, ...], systems: Systems) -> Float64:
@@ -140,7 +140,7 @@ def _exponentials(work: Work, sizes: Sizes, systems: Systems, bricks: Flags, pla
     element = np.maximum(systems.output_cycles[:, 0], systems.table_cycles)
     made = (BYTES * sizes.kept, places.exponentials)
     difference = _took(systems, element * sizes.kept, ((values + largest, places.source),), made)
-    shifted = (BYTES * sizes.elements * places.waste(places.shifted), places.shifted)
+    shifted = (written(BYTES * sizes.elements, places.shifted), places.shifted)
     return difference + _took(systems, systems.integer_cycles[:, 1] * sizes.elements, (made,), shifted)
 
 
@@ -172,12 +172,12 @@ def _reciprocal(sizes: Sizes, systems: Systems, places: Places) -> Float64:
     # The second of two single integers comes from where constants are.
     alone = np.where(sizes.rows == 1, outside, 0.0)
     counted = _took(systems, one * bricks, ((linear, inside),), (kept, inside))
-    counted += _took(systems, two * rows, ((linear, inside),), (linear * places.waste(late), late))
+    counted += _took(systems, two * rows, ((linear, inside),), (written(linear, late), late))
     halved = _took(systems, (passed + two) * bricks, ((linear + kept, inside),), (kept, there))
     started = _took(systems, (passed + two) * bricks, ((kept, there),), (kept, there))
     step = _took(systems, (3.0 * passed + two) * bricks, ((3.0 * kept, there),), (kept, there))
     added = _took(systems, two * bricks, ((2.0 * kept, there),), (kept, there))
-    last = _took(systems, two * rows, ((2.0 * kept, there),), (linear * places.waste(late), late))
+    last = _took(systems, two * rows, ((2.0 * kept, there),), (written(linear, late), late))
     ahead = np.maximum(halved, alone) + np.maximum(started, alone)
     return np.asarray(counted + ahead + 3.0 * step + 2.0 * added + last)
 
@@ -203,5 +203,5 @@ def _multiplied(
     issued = elements * (np.maximum(enter, leave) / (area * deep) + 2.0 * passed) / 4.0
     second = np.where(sizes.flat, BYTES, BRICK_BYTES) * sizes.rows + BYTES * sizes.rows
     read = (BYTES * sizes.kept + second, places.exponentials)
-    written = (np.where(work.target == EDGE, sizes.elements, elements), places.never)
-    return _took(systems, np.maximum(2.0 * passed * elements, issued), (read,), written)
+    made = (np.where(work.target == EDGE, sizes.elements, elements), places.never)
+    return _took(systems, np.maximum(2.0 * passed * elements, issued), (read,), made)
