@@ -32,7 +32,7 @@ from perfsage.features.npu_work import (
 MOST = (32, 64, 128)
 BANK_BYTES = 1024
 OUTPUT_BANKS = 2
-SUM_BYTES = 4
+SUM_BYTES = INTEGER_BYTES = 4
 GRANULE = 8
 """Channels are kept in the buffer in multiples of these."""
 
@@ -59,6 +59,17 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
         rows = np.flatnonzero((work.kind == ELEMENTWISE) == streamed)
         if len(rows):
             sizes[:, rows] = _search(work.those(rows), geometry, part_kernel[rows], streamed)
+    return _blocks(work, geometry, sizes, part_kernel)
+
+
+def integer_blocks(work: Work, geometry: Geometry, streamed: bool) -> Blocks:
+    """Return the same for what is done with integers of 32 bits, all of it `streamed` or none."""
+    part_kernel = np.zeros(len(work), dtype=np.bool_)
+    sizes = _search(work, geometry, part_kernel, streamed, INTEGER_BYTES)
+    return _blocks(work, geometry, sizes, part_kernel)
+
+
+def _blocks(work: Work, geometry: Geometry, sizes: Float64, part_kernel: Flags) -> Blocks:
     height, width, depth = sizes
     high = round_up(needed(height, work.stride_h, work.span_h), geometry.microblocks[0][0])
     wide = round_up(needed(width, work.stride_w, work.span_w), geometry.microblocks[0][1])
@@ -75,15 +86,19 @@ def _input_depth(work: Work, part_kernel: Flags) -> Float64:
     return round_up(np.minimum(work.in_c, np.where(part_kernel, 16.0, 32.0)), GRANULE)
 
 
-def _search(work: Work, geometry: Geometry, part_kernel: Flags, streamed: bool) -> Float64:
+def _search(
+    work: Work, geometry: Geometry, part_kernel: Flags, streamed: bool, input_bytes: int = 1
+) -> Float64:
     """Return height, width and channels of each operator's block, float64[3, n]."""
-    tried, equal_depth = candidates(work, _space(geometry, streamed)), _equal_depth(work)
+    tried, equal_depth = candidates(work, _space(geometry, streamed, input_bytes)), _equal_depth(work)
     inputs = _inputs(work, geometry, tried, np.where(equal_depth, np.nan, _input_depth(work, part_kernel)))
     # Accelerators of 256 need no second row for a single one.
     single = (geometry.microblocks[0][0] == 2) & (work.out_h == 1) & (work.kernel_h == 1)
     low = np.where(single[:, None], 1.0, tried.height)
     area = inputs.area
-    banks = round_up(_pairs(area * round_up(inputs.depth, GRANULE)), geometry.input_granule)
+    # Integers come in as many banks at once as sums do.
+    granule = geometry.input_granule if input_bytes == 1 else geometry.sum_granule
+    banks = round_up(_pairs(area * round_up(inputs.depth, GRANULE) * input_bytes), granule)
     sums = _pairs(low * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES)
     second = banks if streamed else round_up(sums, geometry.sum_granule)
     free = geometry.banks - OUTPUT_BANKS - np.maximum(_table_banks(geometry), work.table)
@@ -114,10 +129,10 @@ def _table_banks(geometry: Geometry) -> int:
     return 2 if geometry.banks > 16 else 0
 
 
-def _space(geometry: Geometry, streamed: bool) -> Space:
+def _space(geometry: Geometry, streamed: bool, input_bytes: int) -> Space:
     banks = geometry.banks - OUTPUT_BANKS - _table_banks(geometry)
     if streamed:
-        elements = banks // 4 * BANK_BYTES
+        elements = banks // 4 * BANK_BYTES // input_bytes
     else:
         elements = (banks - geometry.input_granule) // 2 * BANK_BYTES // SUM_BYTES
     return Space(geometry.microblocks[0], MOST, elements, GRANULE)

@@ -8,6 +8,7 @@ is more. Which block that is decide `npu_blocks` and `npu_blocks_u85`. The formu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from perfsage.features.npu_cycles_u55 import cycles_u55
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu_fetch import Moved, moved, stored
 from perfsage.features.npu_geometry import GEOMETRIES, Geometry
+from perfsage.features.npu_softmax_u55 import softmax_u55
+from perfsage.features.npu_softmax_u85 import softmax_u85
 from perfsage.features.npu_streams import elements_u55, elements_u85
 from perfsage.features.npu_systems import Systems, systems_of
 from perfsage.features.npu_work import (
@@ -113,6 +116,7 @@ def _costs_u55(work: Work) -> Float64:
         if key not in shared:
             shared[key] = choose_blocks(work, geometry)
         found.append(shared[key])
+    once = work
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U55)
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
@@ -123,6 +127,7 @@ def _costs_u55(work: Work) -> Float64:
     kinds = [(work.kind == kind)[:, None] for kind in (PRODUCT, TRANSPOSED)]
     streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
     cycles = np.select(kinds, [products[:, None], copied[:, None]], streamed)
+    cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
     return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
 
@@ -136,6 +141,7 @@ def _costs_u85(work: Work) -> Float64:
         for geometry, micro in zip(_GEOMETRIES_U85, micros, strict=True)
     ]
     micro = np.concatenate(micros)
+    once = work
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
     if (work.far == BY_KERNEL).any():
         work = _block_by_block(work, blocks)
@@ -143,6 +149,7 @@ def _costs_u85(work: Work) -> Float64:
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
     columns = _columns(work, blocks, cycles, bytes_moved, elements_u85(work, systems, micro, blocks))
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
@@ -210,11 +217,21 @@ def _unblocked(
     streamed = np.stack(
         [elements * np.maximum(element, (block + element) / 4.0) for block in (near, near, far, far)], axis=1
     )
-    rows = work.out_h * work.out_w
-    each, row, once = systems.softmax.T
-    softmax = (each * work.out_c + row) * rows + once
-    kinds = [(work.kind == kind)[:, None] for kind in (ELEMENTWISE, SOFTMAX)]
-    return np.select(kinds, [streamed, softmax[:, None]], blocked)
+    return np.where((work.kind == ELEMENTWISE)[:, None], streamed, blocked)
+
+
+def _with_softmaxes(
+    work: Work,
+    cycles: Float64,
+    geometries: tuple[Geometry, ...],
+    estimate: Callable[[Work, tuple[Geometry, ...]], Float64],
+) -> Float64:
+    """Return `cycles` float64[accelerators * n, 2], with what `estimate` says of softmaxes in their place."""
+    rows = np.flatnonzero(work.kind == SOFTMAX)
+    if len(rows):
+        table = cycles.reshape(len(geometries), len(work), -1)
+        table[:, rows] = estimate(work.take(rows), geometries)[:, :, None]
+    return cycles
 
 
 def _element_cycles(work: Work, systems: Systems) -> Float64:

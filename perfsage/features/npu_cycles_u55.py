@@ -11,7 +11,7 @@ from perfsage.features.npu_blocks import Blocks
 from perfsage.features.npu_fetch import Moved
 from perfsage.features.npu_pace import block_cycles
 from perfsage.features.npu_systems import Systems
-from perfsage.features.npu_work import DEPTHWISE, POOLING, Float64, Work, ceil_div, kernel_parts
+from perfsage.features.npu_work import CONVOLUTION, DEPTHWISE, POOLING, Float64, Work, ceil_div, kernel_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def _in_microblocks(
 ) -> _Block:
     micro_h, micro_w, micro_c = systems.micro.T
     # Accelerators of 256 lay a single row out as one of 1 by 4 where they can.
-    row = work.is_matrix & (work.out_h == 1) & (work.out_w % 2 == 0) & (work.kernel_h == 1)
+    row = (work.kind == CONVOLUTION) & (work.out_h == 1) & (work.out_w % 2 == 0) & (work.kernel_h == 1)
     single = row & (micro_h == 2)
     rows = np.where(single, 1.0, ceil_div(height, micro_h))
     return _Block(

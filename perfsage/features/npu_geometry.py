@@ -64,8 +64,11 @@ class Geometry:
     input_units: tuple[tuple[Block, Block, Block], ...] = ()
     """What inputs are kept in multiples of, by the microblock: for up to 16, up to 32 and more channels of a
     block; the last is bytes in sixteens (U85)."""
-    softmax: tuple[float, float, float]
-    """Cycles of a softmax for each element, for each row and at all, fitted to Vela on 14 shapes."""
+    integer_cycles: tuple[float, float, float]
+    """Cycles of an element of 32 bits: of arithmetic on one tensor, on two, and on the way to what follows
+    (which U85 alone does)."""
+    chained_area: int = 1
+    """Pixels of a block of arithmetic whose result goes to what follows (U85)."""
     near: Memory
     far: Memory
     """The SRAM beside the accelerator, and where constants are: flash, or DRAM."""
@@ -101,7 +104,7 @@ def _u55(
     banks: int,
     granules: tuple[int, int],
     cycles: tuple[float, float, float, float, float],
-    softmax: tuple[float, float, float],
+    integer_cycles: tuple[float, float, float],
 ) -> Geometry:
     return Geometry(
         generation=55,
@@ -113,7 +116,7 @@ def _u55(
         output_cycles=(cycles[0], cycles[1], cycles[2], cycles[3]),
         table_cycles=1.0,
         relu_cycles=cycles[4],
-        softmax=softmax,
+        integer_cycles=integer_cycles,
         near=_sram(8.0, 32, 32.0),
         far=_flash(0.5 if macs <= 64 else 1.0, 64.0),
     )
@@ -131,7 +134,7 @@ def _u65(cores: int) -> Geometry:
         output_cycles=(0.375 / cores, 0.75 / cores, 0.125 / cores, 0.25 / cores),
         table_cycles=1.0 / cores,
         relu_cycles=0.25 / cores,
-        softmax=(4.3, 14.7, 1082) if cores > 1 else (8.6, 35, 645),
+        integer_cycles=(0.625 / cores, 1.125 / cores, 0.0),
         near=_sram(16.0, 32, 32.0),
         far=_dram(3.75) if cores > 1 else _flash(1.0, 64.0),
     )
@@ -144,7 +147,7 @@ def _u85(
     buffers: tuple[int, int, int],
     units: tuple[tuple[Block, Block, Block], ...],
     memories: tuple[Memory, Memory],
-    softmax: tuple[float, float, float],
+    integer_cycles: tuple[float, float, float],
 ) -> Geometry:
     element, table = cycles
     return Geometry(
@@ -159,7 +162,8 @@ def _u85(
         input_bytes=buffers[1],
         output_bytes=buffers[2],
         input_units=units,
-        softmax=softmax,
+        integer_cycles=integer_cycles,
+        chained_area=macs // 64,
         near=memories[0],
         far=memories[1],
         spill={512: 1, 1024: 2, 2048: 3}.get(macs, 1 << 30),
@@ -172,10 +176,10 @@ _SQUARE_1024, _ROW_1024 = ((2, 4, 1), (2, 2, 2), (1, 2, 4)), ((2, 4, 1), (1, 4, 
 _SQUARE_2048, _ROW_2048 = ((4, 4, 1), (2, 4, 2), (2, 2, 4)), ((4, 4, 1), (2, 4, 2), (1, 4, 4))
 
 GEOMETRIES = (
-    _u55(32, (1, 1, 4), 16, (2, 4), (3.0, 6.0, 1.0, 2.0, 1.0), (21.4, 82, 2203)),
-    _u55(64, (1, 1, 8), 16, (2, 4), (1.5, 3.0, 0.5, 1.0, 1.0), (16.3, 49, 1055)),
-    _u55(128, (1, 2, 8), 24, (4, 8), (0.75, 1.5, 0.25, 0.5, 0.5), (11.7, 43, 699)),
-    _u55(256, (2, 2, 8), 48, (8, 16), (0.375, 0.75, 0.125, 0.25, 0.25), (8.6, 35, 652)),
+    _u55(32, (1, 1, 4), 16, (2, 4), (3.0, 6.0, 1.0, 2.0, 1.0), (2.0, 3.0, 0.0)),
+    _u55(64, (1, 1, 8), 16, (2, 4), (1.5, 3.0, 0.5, 1.0, 1.0), (1.0, 1.5, 0.0)),
+    _u55(128, (1, 2, 8), 24, (4, 8), (0.75, 1.5, 0.25, 0.5, 0.5), (0.75, 1.25, 0.0)),
+    _u55(256, (2, 2, 8), 48, (8, 16), (0.375, 0.75, 0.125, 0.25, 0.25), (0.625, 1.125, 0.0)),
     _u65(1),
     _u65(2),
     _u85(
@@ -185,7 +189,7 @@ GEOMETRIES = (
         (8192, 8192, 768),
         (_LOW, _LOW),
         (_sram(32.0, 64, 8.0), _flash(1.0, 32.0)),
-        (5.8, 46, 663),
+        (0.5, 1.0, 1.0),
     ),
     _u85(
         256,
@@ -194,7 +198,7 @@ GEOMETRIES = (
         (16384, 16384, 1536),
         (_SQUARE, _ROW, _SQUARE),
         (_sram(32.0, 64, 32.0, 1.5625), _flash(1.0, 64.0)),
-        (3.6, 23, 621),
+        (0.25, 0.5, 0.5),
     ),
     _u85(
         512,
@@ -203,7 +207,7 @@ GEOMETRIES = (
         (32768, 16384, 3072),
         (_SQUARE, _ROW),
         (_sram(32.0, 64, 16.0), _dram(7.5, 2.289, 1.907, 1.907)),
-        (2.2, 17, 444),
+        (0.25, 0.25, 0.25),
     ),
     _u85(
         1024,
@@ -212,7 +216,7 @@ GEOMETRIES = (
         (65536, 16384, 6144),
         (_SQUARE_1024, _ROW_1024, _SQUARE_1024),
         (_sram(32.0, 64, 32.0, 1.5625), _dram(12.0, 1.831, 1.144, 1.144)),
-        (1.8, 9.5, 409),
+        (0.25, 0.25, 0.125),
     ),
     _u85(
         2048,
@@ -221,7 +225,7 @@ GEOMETRIES = (
         (131072, 32768, 12288),
         (_SQUARE_2048, _ROW_2048, _SQUARE_2048),
         (_sram(64.0, 64, 32.0, 1.5625), _dram(24.0, 3.662, 1.144, 1.831)),
-        (1.0, 5.5, 384),
+        (0.125, 0.125, 0.0625),
     ),
 )
 GEOMETRY_NAMES = tuple(geometry.name for geometry in GEOMETRIES)

@@ -77,6 +77,7 @@ def work_of(
     columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
     _lay_out_rows(draft, operands, shapes)
+    _stack_softmaxes(draft, operands)
     _widen_means(draft, operands)
     passes = lower_resizing(draft, operands, columns.attribute("half_pixel_centers").astype(bool))
     enlarged = _enlarge(draft, operands, shapes)
@@ -169,6 +170,14 @@ def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
         height = next(h for h in range(first, 0, -1) if rows % h == 0)
         draft.batch[row] = 1.0
         draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
+
+
+def _stack_softmaxes(draft: Draft, operands: Operands) -> None:
+    """Images of a softmax are on top of each other."""
+    softmax = operands.is_type("SOFTMAX")
+    for sizes in (draft.out, draft.into):
+        sizes[softmax, 0] *= draft.batch[softmax]
+    draft.batch[softmax] = 1.0
 
 
 def _widen_means(draft: Draft, operands: Operands) -> None:

@@ -29,11 +29,12 @@ def block_cycles(
     for enter, leave in ends:
         for memory in (systems.near, systems.far):
             after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
-            made.append(_paced(products, np.maximum(outputs, after), count, enter, leave))
+            made.append(paced(products, np.maximum(outputs, after), count, enter, leave))
     return np.stack(made, axis=1)
 
 
-def _paced(products: Float64, after: Float64, count: Float64, enter: Float64, leave: Float64) -> Float64:
+def paced(products: Float64, after: Float64, count: Float64, enter: Float64, leave: Float64) -> Float64:
+    """Return the same for cycles of what comes `after` the products of a block, and of its transfers."""
     apart = np.where(count > 1, abs(leave - enter), 0.0)
     issued = (apart + products + after) / 4.0
     first, second = np.maximum(products, issued), np.maximum(after, issued)

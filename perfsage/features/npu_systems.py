@@ -37,8 +37,9 @@ class MemoryRows:
 class Systems:
     """What `Geometry` says of the accelerator of each row.
 
-    float64[m], but `micro` float64[m, 3], the first microblock, `output_cycles` float64[m, kinds], `softmax`
-    float64[m, 3], `is_u65` bool[m], and `spill_bit` int64[m], the bit of its limit in SPILL_BYTES.
+    float64[m], but `micro` float64[m, 3], the first microblock, `output_cycles` float64[m, kinds],
+    `integer_cycles` float64[m, 3], `is_u65` bool[m], and `spill_bit` int64[m], the bit of its limit in
+    SPILL_BYTES.
     """
 
     macs: Float64
@@ -48,7 +49,7 @@ class Systems:
     output_cycles: Float64
     table_cycles: Float64
     relu_cycles: Float64
-    softmax: Float64
+    integer_cycles: Float64
     spill_bit: Int64
     near: MemoryRows
     far: MemoryRows
@@ -79,7 +80,7 @@ def _each(geometries: tuple[Geometry, ...]) -> Systems:
         output_cycles=np.array([geometry.output_cycles for geometry in geometries], dtype=np.float64),
         table_cycles=_column([geometry.table_cycles for geometry in geometries]),
         relu_cycles=_column([geometry.relu_cycles for geometry in geometries]),
-        softmax=np.array([geometry.softmax for geometry in geometries], dtype=np.float64),
+        integer_cycles=np.array([geometry.integer_cycles for geometry in geometries], dtype=np.float64),
         spill_bit=np.array(
             [1 << (g.spill - 1) if has else 0 for g, has in zip(geometries, limited, strict=True)]
         ),
