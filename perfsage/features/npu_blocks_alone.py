@@ -112,7 +112,7 @@ def _area(work: Work, geometry: Geometry, micro: Float64) -> tuple[Float64, Floa
 def _columns(
     work: Work, geometry: Geometry, micro: Float64, depths: Float64, units: Float64, allowed: Flags
 ) -> Float64:
-    """Return blocks without a window that are a part of the image, float64[3, n]: wide and with many channels.
+    """Return blocks without a window on a part of the image, float64[3, n]: wide and with many channels.
 
     `depths` float64[k] are tried where `allowed` bool[n, k] says so; `units` are those of inputs for each.
     """

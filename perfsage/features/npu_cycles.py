@@ -155,7 +155,7 @@ def _costs_u85(work: Work) -> Float64:
 
 
 def _block_by_block(work: Work, blocks: Blocks) -> Work:
-    """Finish each block before the next one, where parts of a kernel come one by one and sums have to stay."""
+    """Finish each block before the next one where parts of a kernel come one by one: its sums stay."""
     apart = work.far == BY_KERNEL
     area, count = {}, np.ones(len(work))
     for axis, size in (("h", blocks.height), ("w", blocks.width)):

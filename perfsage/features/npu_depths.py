@@ -23,9 +23,7 @@ FEW_CHANNELS, FEW_ELEMENTS = 8, 16
 LEAST_DEPTH = 16
 _MOST_ELEMENTS = 2.0**31
 _SHAPED = tuple(
-    name
-    for name in (*ARITHMETIC, *FUNCTIONS, "QUANTIZE")
-    if name not in ("SQUARED_DIFFERENCE", "PRELU")
+    name for name in (*ARITHMETIC, *FUNCTIONS, "QUANTIZE") if name not in ("SQUARED_DIFFERENCE", "PRELU")
 )
 
 
@@ -40,7 +38,7 @@ def deepened(subgraph: Subgraph, operands: Operands, owner: Int64) -> Flags:
         for source in (operands.data, operands.second):
             alike = (dimensions[source] == dimensions[result]).all(axis=1)
             few &= alike | (elements[source] == 1) | (source == operands.absent)
-    return few
+    return np.asarray(few)
 
 
 def deep_shapes(elements: NDArray[np.float64]) -> NDArray[np.float64]:

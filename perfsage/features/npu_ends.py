@@ -53,9 +53,7 @@ def ends_of(
     draft.kind[within] = NOTHING
     linked = chains(subgraph, operands, refused[:, 1], owner)
     source, target, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
-    source_u85, target_u85, result = _formats(
-        subgraph, operands, refused[:, 1], linked.root[owner], u85=True
-    )
+    source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner], u85=True)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     deep = deepened(subgraph, operands, owner)
     _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))

@@ -36,7 +36,9 @@ _GRANULE = [
     for g in GEOMETRIES
 ]
 _ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
-_NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
+_NEAR = [
+    (g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES
+]
 _FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 _INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
 _EDGE = [g.edge.read_latency for g in GEOMETRIES]
@@ -214,6 +216,7 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
 
 def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
     """Return what reading the inputs of all slices takes, from SRAM where they fit beside the weights."""
+
     def passes(channels: Float64) -> Float64:
         return np.ceil(channels / pairs.pass_depth)
 

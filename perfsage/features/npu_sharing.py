@@ -77,7 +77,7 @@ def sharing_of(
 ) -> Sharing:
     """Return what shares memory; `refused` as for `base`, `chained` is for U85."""
     root, hidden = base.root.copy(), base.hidden.copy()
-    free = operands.is_type(*IN_PLACE) & ~refused & ~base.within
+    free = (operands.is_type(*IN_PLACE) | _single(subgraph, operands)) & ~refused & ~base.within
     if chained:
         result, rows = operands.result, np.arange(len(free))
         linked = chains(subgraph, operands, refused, base.owner)
@@ -94,6 +94,13 @@ def sharing_of(
             break
         root = further
     return Sharing(root, hidden, base.early)
+
+
+def _single(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which poolings look at one element."""
+    attribute = subgraph.columns.attribute
+    one = (attribute("filter_height") == 1) & (attribute("filter_width") == 1)
+    return np.asarray(operands.is_type("AVERAGE_POOL_2D", "MAX_POOL_2D") & one)
 
 
 def _take_parts(subgraph: Subgraph, operands: Operands, refused: Flags, edge: Flags, root: Int64) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_formats import ARITHMETIC
+from perfsage.features.npu_formats import ARITHMETIC, FUNCTIONS
 from perfsage.features.npu_work import SPILL_BYTES, Float64
 from perfsage.features.operands import Operands
 
 Int64 = NDArray[np.int64]
+_STRIPED = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", *ARITHMETIC, *FUNCTIONS)
 MOST_COMPETING = 10
 """So many are tried in all combinations; of more, the first ones are settled before the rest."""
 
@@ -57,6 +58,26 @@ def spilled(operands: Operands, ranges: Ranges) -> Int64:
     for side in pairs:
         np.bitwise_or.at(made, side, np.bitwise_or.reduce(made[pairs], axis=0))
     return made
+
+
+def evicted_bytes(operands: Operands, ranges: Ranges, made: Int64) -> Float64:
+    """Return the bytes alive at each operator that lie in DRAM at every limit, float64[n].
+
+    Not those between two operators that Vela may work off together, stripe by stripe: stripes fill SRAM.
+    """
+    if not made.any():
+        return np.zeros(len(ranges.live))
+    able = operands.is_type(*_STRIPED)
+    ends = np.zeros((2, len(made)), dtype=np.bool_)
+    ends[0, ranges.root[operands.result[able]]] = True
+    ends[1, ranges.root[operands.data[able]]] = True
+    made = np.where(ends.all(axis=0), 0, made)
+    gone = np.flatnonzero((made == (1 << len(SPILL_BYTES)) - 1) & (ranges.bytes > 0))
+    gone = gone[(ranges.root[gone] == gone) & (ranges.last[gone] >= ranges.first[gone])]
+    change = np.zeros(len(ranges.live) + 1)
+    np.add.at(change, ranges.first[gone], ranges.bytes[gone])
+    np.add.at(change, ranges.last[gone] + 1, -ranges.bytes[gone])
+    return np.asarray(np.maximum(np.cumsum(change)[:-1], 0.0))
 
 
 def _peaks(ranges: Ranges, used: Int64) -> Float64:

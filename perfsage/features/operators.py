@@ -13,7 +13,7 @@ from perfsage.features.coding import coded_share
 from perfsage.features.npu_columns import npu_columns
 from perfsage.features.npu_memory import npu_live
 from perfsage.features.npu_refusals import refusals
-from perfsage.features.npu_spills import spilled
+from perfsage.features.npu_spills import evicted_bytes, spilled
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
@@ -141,7 +141,10 @@ def _physical(
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spilled(operands, ranges))
+    spills = spilled(operands, ranges)
+    # The last column is that of accelerators that leave in DRAM what does not fit.
+    on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills), 0.0)
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills)
     return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
 
 
