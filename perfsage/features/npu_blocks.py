@@ -34,7 +34,7 @@ BANK_BYTES = 1024
 OUTPUT_BANKS = 2
 SUM_BYTES = INTEGER_BYTES = 4
 GRANULE = 8
-"""Channels are kept in the buffer in multiples of these."""
+"""Sums are kept in the buffer for multiples of so many channels, inputs in multiples of so many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _search(
     area = inputs.area
     # Integers come in as many banks at once as sums do.
     granule = geometry.input_granule if input_bytes == 1 else geometry.sum_granule
-    banks = round_up(_pairs(area * round_up(inputs.depth, GRANULE) * input_bytes), granule)
+    banks = round_up(_pairs(area * round_up(inputs.depth * input_bytes, GRANULE)), granule)
     sums = _pairs(low * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES)
     second = banks if streamed else round_up(sums, geometry.sum_granule)
     free = geometry.banks - OUTPUT_BANKS - np.maximum(_table_banks(geometry), work.table)

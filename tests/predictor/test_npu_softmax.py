@@ -21,7 +21,16 @@ from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
 from profilers.npu.configuration import configuration_names, parse_configuration
 from profilers.npu.tasks import compile_model
 
-SHAPES = ((1, 1001), (1, 3), (1, 300, 81), (5, 49, 49), (1, 20, 22, 6), (2, 9, 11, 13), (1, 1530, 4))
+SHAPES = (
+    (1, 1001),
+    (1, 3),
+    (1, 5, 6, 17),
+    (1, 300, 81),
+    (5, 49, 49),
+    (1, 20, 22, 6),
+    (2, 9, 11, 13),
+    (1, 1530, 4),
+)
 
 
 def _model(build: Any, shape: tuple[int, ...]) -> bytes:
