@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from perfsage.features.npu_work import (
     DEPTHWISE,
     ELEMENTWISE,
     POOLING,
+    PRODUCT,
     Flags,
     Float64,
     Work,
@@ -66,6 +67,16 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
     return Blocks(height, width, depth, channels, wide, high * wide * channels, part_kernel)
 
 
+def choose_sum_blocks(work: Work, geometry: Geometry) -> Blocks:
+    """Return the blocks of sums of integers over the channels of `work`, which go element by element."""
+    sums = replace(work, kind=np.full_like(work.kind, PRODUCT), out_c=np.ones(len(work)))
+    whole = np.zeros(len(work), dtype=np.bool_)
+    height, width, depth = _search(sums, geometry, whole, streamed=False, size=SUM_BYTES)
+    high, wide = (round_up(side, geometry.microblocks[0][axis]) for axis, side in enumerate((height, width)))
+    channels = _input_depth(work, whole)
+    return Blocks(height, width, depth, channels, wide, high * wide * channels, whole)
+
+
 def _equal_depth(work: Work) -> Flags:
     """Return whether an output needs its own channel alone."""
     return np.asarray((work.kind == ELEMENTWISE) | (work.kind == POOLING) | (work.kind == DEPTHWISE))
@@ -75,15 +86,16 @@ def _input_depth(work: Work, part_kernel: Flags) -> Float64:
     return round_up(np.minimum(work.in_c, np.where(part_kernel, 16.0, 32.0)), GRANULE)
 
 
-def _search(work: Work, geometry: Geometry, part_kernel: Flags, streamed: bool) -> Float64:
-    """Return height, width and channels of each operator's block, float64[3, n]."""
+def _search(work: Work, geometry: Geometry, part_kernel: Flags, streamed: bool, size: int = 1) -> Float64:
+    """Return height, width and channels of each operator's block, float64[3, n]; inputs have `size` bytes."""
     tried, equal_depth = candidates(work, _space(geometry, streamed)), _equal_depth(work)
     inputs = _inputs(work, geometry, tried, np.where(equal_depth, np.nan, _input_depth(work, part_kernel)))
     # Accelerators of 256 need no second row for a single one.
     single = (geometry.microblocks[0][0] == 2) & (work.out_h == 1) & (work.kernel_h == 1)
     low = np.where(single[:, None], 1.0, tried.height)
     area = inputs.area
-    banks = round_up(_pairs(area * round_up(inputs.depth, GRANULE)), geometry.input_granule)
+    granule = geometry.input_granule * (1 if size == 1 else 2)
+    banks = round_up(_pairs(area * round_up(inputs.depth * size, GRANULE)), granule)
     sums = _pairs(low * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES)
     second = banks if streamed else round_up(sums, geometry.sum_granule)
     free = geometry.banks - OUTPUT_BANKS - np.maximum(_table_banks(geometry), work.table)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
 from perfsage.features.npu_blocks_u85 import choose_blocks_u85
+from perfsage.features.npu_broken import break_up
 from perfsage.features.npu_cycles_u55 import cycles_u55
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu_fetch import Moved, moved, stored
@@ -27,6 +28,7 @@ from perfsage.features.npu_work import (
     NOTHING,
     PRODUCT,
     SOFTMAX,
+    SQUARES,
     TRANSPOSED,
     Work,
     ceil_div,
@@ -42,8 +44,6 @@ COSTS = (
 `npu_fetch`, how often weights are read, the channels of a block, and how many weights there are with their
 padding."""
 _BATCHED = COSTS.index("readings")
-SUMMED, SUMMED_BLOCK = 0.45, 170.0
-"""Cycles of an element and of a block, fitted to Vela on four shapes."""
 _REMEMBERED = 1 << 17
 _AT_ONCE = 128
 """Operators whose blocks are searched together: each has up to 2,500 candidates."""
@@ -92,11 +92,14 @@ def _in_parts(work: Work) -> Float64:
 def _estimate(work: Work) -> Float64:
     """Return what `npu_costs` gives, without its memory and for one of each batch."""
     made = np.zeros((len(work), len(COSTS), len(GEOMETRIES)))
-    busy = np.flatnonzero(work.kind != NOTHING)
+    broken = (work.kind == PRODUCT) | (work.kind == SQUARES)
+    busy = np.flatnonzero((work.kind != NOTHING) & ~((work.kind == SQUARES) & (work.kind_u85 == SQUARES)))
     if len(busy):
         old = work.take(busy)
         made[busy[:, None], :, _OLD] = _costs_u55(old)
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
+    if broken.any():
+        break_up(made, COSTS, work)
     return made
 
 
@@ -114,12 +117,10 @@ def _costs_u55(work: Work) -> Float64:
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
     blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
-    products = _products_of_two(work, systems, element)
     micro_h, micro_w, micro_c = systems.micro.T
     copied = ceil_div(work.in_h, micro_h) * ceil_div(work.in_w, micro_w) * ceil_div(work.in_c, micro_c) * 4.0
-    kinds = [(work.kind == kind)[:, None] for kind in (PRODUCT, TRANSPOSED)]
     streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
-    cycles = np.select(kinds, [products[:, None], copied[:, None]], streamed)
+    cycles = np.where((work.kind == TRANSPOSED)[:, None], copied[:, None], streamed)
     elements = elements_u55(work, systems, blocks.part_kernel)
     return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
 
@@ -162,15 +163,6 @@ def _columns(work: Work, blocks: Blocks, cycles: Float64, bytes_moved: Moved, el
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
     each = np.column_stack([cycles, *memory]) * work.passes[:, None]
     return np.column_stack([each, bytes_moved.readings, blocks.depth, elements])
-
-
-def _products_of_two(work: Work, systems: Systems, element: Float64) -> Float64:
-    """A product of two tensors is a multiplication and a sum for each column; U65 sums through DRAM."""
-    rows = work.out_h * work.out_w * work.in_c
-    blocks = ceil_div(work.out_h, 2.0) * ceil_div(work.out_w, 4.0)
-    through = (SUMMED * rows + SUMMED_BLOCK * blocks) * work.out_c
-    inside = rows * work.out_c * 1.125 * element
-    return np.where(systems.is_u65 & systems.far.is_dram, through, inside)
 
 
 def _unblocked(

@@ -36,11 +36,14 @@ JOINTS = ("CONCATENATION", "PACK")
 """The parts of these are written where their result lies."""
 _RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 
+_ROWS = ("BATCH_MATMUL", "TRANSPOSE", "SQUARED_DIFFERENCE")
+"""What these read and write lies in rows: they look at it in another shape, or make integers of it."""
+
 
 @remembered
 def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
     """Return the format of each tensor, int64[tensors + 1]; `refused` bool[n] goes to and from the CPU."""
-    renamed = renaming(operands) | _uneven(subgraph, operands)
+    renamed = renaming(operands) | _uneven(subgraph, operands) | operands.is_type(*_ROWS)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):

@@ -37,6 +37,7 @@ from perfsage.features.npu_work import (
     POOLING,
     PRODUCT,
     SOFTMAX,
+    SQUARES,
     TRANSPOSED,
     Float64,
     Work,
@@ -46,6 +47,7 @@ from perfsage.graph import Subgraph
 from perfsage.graph.columns import Columns
 
 MOST_STRIDE, MOST_DILATION = 3, 2
+FULL_RANK = 4
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
 
@@ -55,6 +57,7 @@ _KINDS = {
     PRODUCT: ("BATCH_MATMUL",),
     POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST, *COPIES, *REDUCTIONS),
     TRANSPOSED: ("TRANSPOSE",),
+    SQUARES: ("SQUARED_DIFFERENCE",),
     SOFTMAX: ("SOFTMAX",),
     NOTHING: (*ALIASES, *JOINTS, *PARTS, "SHAPE"),
 }
@@ -104,6 +107,7 @@ def work_of(
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
         batch=draft.batch,
+        flat=_flat(subgraph, operands),
         **_columns_of(ends),
         **_by_axis(
             {
@@ -112,6 +116,7 @@ def work_of(
                 "kernel": draft.kernel,
                 "stride": draft.stride,
                 "span": spans,
+                "second": _second(operands),
             }
         ),
     )
@@ -128,6 +133,17 @@ def _by_axis(tables: dict[str, Float64]) -> dict[str, Any]:
         for name, table in tables.items()
         for i, axis in enumerate("hwc"[: table.shape[1]])
     }
+
+
+def _flat(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+    rank = np.append(np.diff(subgraph.columns.tensor_shape.offsets), FULL_RANK)
+    return np.asarray(operands.is_type("SQUARED_DIFFERENCE") & (rank[operands.result] < FULL_RANK))
+
+
+def _second(operands: Operands) -> Float64:
+    """Return height, width and channels of the other operand of what is broken up, float64[n, 3]."""
+    broken = operands.is_type("SQUARED_DIFFERENCE", "BATCH_MATMUL")
+    return np.where(broken[:, None], operands.dimensions[operands.second][:, 1:], 0.0)
 
 
 def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:

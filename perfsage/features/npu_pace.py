@@ -27,13 +27,15 @@ def block_cycles(
     made = []
     for memory in (systems.near, systems.far):
         after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
-        made.append(_paced(products, np.maximum(outputs, after), count, bytes_moved))
+        waited = np.maximum(outputs, after)
+        made.append(paced(products, waited, count, bytes_moved.enter, bytes_moved.leave))
     return np.stack(made, axis=1)
 
 
-def _paced(products: Float64, after: Float64, count: Float64, bytes_moved: Moved) -> Float64:
-    apart = np.where(count > 1, abs(bytes_moved.leave - bytes_moved.enter), 0.0)
+def paced(products: Float64, after: Float64, count: Float64, enter: Float64, leave: Float64) -> Float64:
+    """Return the cycles of `count` blocks, the first of which has to come and the last one to go."""
+    apart = np.where(count > 1, abs(leave - enter), 0.0)
     issued = (apart + products + after) / 4.0
     first, second = np.maximum(products, issued), np.maximum(after, issued)
     longest, shortest = np.maximum(first, second), np.minimum(first, second)
-    return np.asarray(longest * count + shortest + bytes_moved.enter + bytes_moved.leave)
+    return np.asarray(longest * count + shortest + enter + leave)

@@ -21,6 +21,7 @@ MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
 BY_OUTPUT, BY_KERNEL = 1, 2
 """How a stride beyond what the hardware can do is split."""
 NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
+SQUARES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,12 @@ class Work:
     kernel_w: Float64
     stride_h: Float64
     stride_w: Float64
+    flat: Flags
+    """Whether results have fewer than four dimensions."""
+    second_h: Float64
+    second_w: Float64
+    second_c: Float64
+    """The other operand of what is lowered to several operators, and 0 elsewhere."""
     span_h: Float64
     span_w: Float64
     """Kernels with their dilation: (k - 1) d + 1."""
@@ -104,10 +111,14 @@ class Work:
         elements = np.where(self.far == BY_KERNEL, parts["kernel_h"] * parts["kernel_w"], 1.0)
         for name in ("kernel_h", "kernel_w", "span_h", "span_w"):
             parts[name] = np.where(self.far == BY_KERNEL, 1.0, parts[name])
+        # A product of two tensors is one for each of a batch, which lies over the rows.
+        rows = np.where(self.kind_u85 == PRODUCT, self.out_h, 1.0)
+        parts["in_h"] /= rows
         return replace(
             self,
             kind=self.kind_u85,
-            passes=self.passes_u85 * elements,
+            passes=self.passes_u85 * elements * rows,
+            out_h=self.out_h / rows,
             source=self.source_u85,
             target=self.target_u85,
             **parts,
