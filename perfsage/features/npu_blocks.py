@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from perfsage.features.npu_work import (
     DEPTHWISE,
     ELEMENTWISE,
     POOLING,
-    PRODUCT,
     Flags,
     Float64,
     Work,
@@ -67,13 +66,17 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
     return Blocks(height, width, depth, channels, wide, high * wide * channels, part_kernel)
 
 
-def choose_sum_blocks(work: Work, geometry: Geometry) -> Blocks:
-    """Return the blocks of sums of integers over the channels of `work`, which go element by element."""
-    sums = replace(work, kind=np.full_like(work.kind, PRODUCT), out_c=np.ones(len(work)))
-    whole = np.zeros(len(work), dtype=np.bool_)
-    height, width, depth = _search(sums, geometry, whole, streamed=False, size=SUM_BYTES)
+def choose_integer_blocks(work: Work, geometry: Geometry) -> Blocks:
+    """Return the blocks of arithmetic with integers of 32 bits, and of sums of them over channels (PRODUCT)."""
+    sizes, whole = np.empty((3, len(work))), np.zeros(len(work), dtype=np.bool_)
+    for streamed in (False, True):
+        rows = np.flatnonzero((work.kind == ELEMENTWISE) == streamed)
+        if len(rows):
+            some = work.those(rows)
+            sizes[:, rows] = _search(some, geometry, whole[rows], streamed, size=SUM_BYTES)
+    height, width, depth = sizes
     high, wide = (round_up(side, geometry.microblocks[0][axis]) for axis, side in enumerate((height, width)))
-    channels = _input_depth(work, whole)
+    channels = np.where(work.kind == ELEMENTWISE, depth, _input_depth(work, whole))
     return Blocks(height, width, depth, channels, wide, high * wide * channels, whole)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu_geometry import GEOMETRIES, Geometry
-from perfsage.features.npu_integers import Costs
+from perfsage.features.npu_integers import Costs, integer_cycles
 from perfsage.features.npu_products import product_costs
 from perfsage.features.npu_squares import square_costs
-from perfsage.features.npu_work import PRODUCT, SQUARES, Float64, Work
+from perfsage.features.npu_work import NOTHING, PRODUCT, SQUARES, Float64, Work
 
 _FORMULAS: dict[int, Callable[[Work, Geometry], Costs]] = {PRODUCT: product_costs, SQUARES: square_costs}
 
@@ -27,6 +27,15 @@ def break_up(costs: Float64, columns: tuple[str, ...], work: Work) -> None:
             rows = np.flatnonzero(done.kind == kind)
             if len(rows):
                 _put(costs, columns, formula(done.take(rows), geometry), rows, place)
+
+
+def scale_back(costs: Float64, work: Work) -> None:
+    """Add to the first two columns the multiplication that makes bytes of a mean, which is an integer."""
+    rows = np.flatnonzero((work.wide > 1) & (work.kind != NOTHING))
+    count = work.out_h[rows] * work.out_w[rows] * work.out_c[rows]
+    for place, geometry in enumerate(GEOMETRIES):
+        cycles = integer_cycles(geometry)
+        costs[rows, :2, place] += (count * (cycles.chained or cycles.both))[:, None]
 
 
 def _put(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
 from perfsage.features.npu_blocks_u85 import choose_blocks_u85
-from perfsage.features.npu_broken import break_up
+from perfsage.features.npu_broken import break_up, scale_back
 from perfsage.features.npu_cycles_u55 import cycles_u55
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu_fetch import Moved, moved, stored
@@ -100,6 +100,8 @@ def _estimate(work: Work) -> Float64:
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
     if broken.any():
         break_up(made, COSTS, work)
+    if (work.wide > 1).any():
+        scale_back(made, work)
     return made
 
 

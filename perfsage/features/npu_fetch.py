@@ -61,13 +61,12 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     read_waste = _read_waste(work, systems, blocks, far_in)
     write_waste = _write_waste(work, systems, blocks, far_out)
     read = _reads(work, blocks) * read_waste
-    written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste
+    written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste * work.wide
     # A transpose takes what enters or leaves the graph as a whole.
     whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
     read = np.where(work.source == EDGE, np.minimum(read, whole), read)
     written = np.where(work.target == EDGE, np.minimum(written, whole), written)
-    weighted = work.is_matrix | (work.kind == DEPTHWISE)
-    scales = np.where(weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
+    scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
@@ -101,7 +100,7 @@ def _transfers(
     high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
-    written = written * np.minimum(blocks.depth, work.out_c)
+    written = written * np.minimum(blocks.depth, work.out_c) * work.wide
     near, edge = systems.near, systems.edge
     enters, leaves = _is_far(work, systems)
     enter = np.where(enters, edge.read_latency, near.read_latency)
@@ -143,7 +142,7 @@ def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Fl
     burst = np.where(far, systems.edge.burst, systems.near.burst)
     whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
     cores = np.where(systems.is_u65, systems.cores, 1.0)
-    most = np.minimum(MOST_WRITTEN, BRICK * cores)
-    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth, most))
+    most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
+    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth * work.wide, most))
     run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
     return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))

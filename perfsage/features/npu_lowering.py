@@ -25,6 +25,7 @@ from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_ends import Ends, ends_of
 from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, PARTS, REDUCTIONS
 from perfsage.features.npu_geometry import OUTPUT_KINDS
+from perfsage.features.npu_integers import INTEGER_BYTES
 from perfsage.features.npu_work import (
     BY_KERNEL,
     BY_OUTPUT,
@@ -107,6 +108,7 @@ def work_of(
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
         batch=draft.batch,
+        wide=np.where(operands.is_type("MEAN"), INTEGER_BYTES, 1.0),
         flat=_flat(subgraph, operands),
         **_columns_of(ends),
         **_by_axis(
@@ -199,8 +201,12 @@ def _widen_means(draft: Draft, operands: Operands) -> None:
     for sizes in (draft.kernel, draft.into):
         sizes[flat, 1], sizes[flat, 0] = sizes[flat, :2].prod(axis=1), 1.0
     over_channels = mean & ~over_area & (draft.out[:, 2] == 1)
+    # Pixels become rows, and their channels the columns of an image of one channel.
     draft.kernel[over_channels, 1] = draft.into[over_channels, 2]
-    draft.into[over_channels, 2] = 1.0
+    draft.out[over_channels, 0] = draft.out[over_channels, :2].prod(axis=1)
+    draft.into[over_channels, 0] = draft.out[over_channels, 0]
+    draft.into[over_channels, 1:] = np.stack([draft.into[over_channels, 2], np.ones(over_channels.sum())], 1)
+    draft.out[over_channels, 1] = 1.0
 
 
 def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:

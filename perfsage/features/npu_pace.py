@@ -6,7 +6,7 @@ import numpy as np
 
 from perfsage.features.npu_fetch import SCALE_BYTES, Moved
 from perfsage.features.npu_systems import Systems
-from perfsage.features.npu_work import DEPTHWISE, Float64, Work
+from perfsage.features.npu_work import Float64, Work
 
 
 def block_cycles(
@@ -23,10 +23,9 @@ def block_cycles(
     Scales and biases have to be there before outputs are: from a copy in SRAM (the first column), or from
     where constants are.
     """
-    weighted = work.is_matrix | (work.kind == DEPTHWISE)
     made = []
     for memory in (systems.near, systems.far):
-        after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
+        after = np.where(work.is_weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
         waited = np.maximum(outputs, after)
         made.append(paced(products, waited, count, bytes_moved.enter, bytes_moved.leave))
     return np.stack(made, axis=1)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfsage.features.npu_blocks import Blocks, choose_blocks, choose_sum_blocks
+from perfsage.features.npu_blocks import Blocks, choose_blocks, choose_integer_blocks
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu_geometry import Geometry
 from perfsage.features.npu_integers import INTEGER_BYTES, Costs, integer_cycles
 from perfsage.features.npu_pace import paced
 from perfsage.features.npu_systems import MemoryRows, systems_of
-from perfsage.features.npu_work import ELEMENTWISE, Float64, Work, ceil_div
+from perfsage.features.npu_work import ELEMENTWISE, PRODUCT, Float64, Work, ceil_div
 
 _MOST_HEIGHT, _MOST_WIDTH, _LEAST_WIDTH = 32, 64, 4
 _WRITTEN = 64.0
@@ -35,7 +35,7 @@ class _Places:
 def product_costs(work: Work, geometry: Geometry) -> Costs:
     """Return what products of two tensors take on U55 or U65."""
     places, narrow = _places(work, geometry), _narrowed(work)
-    multiplied, summed = choose_blocks(narrow, geometry), choose_sum_blocks(narrow, geometry)
+    multiplied, summed = choose_blocks(narrow, geometry), choose_integer_blocks(_summed(narrow), geometry)
     columns, rows = work.out_c, work.out_h * work.out_w * work.in_c
     each = _multiplications(work, geometry, multiplied, places)
     each += _sums(work, geometry, summed, places)
@@ -71,6 +71,10 @@ def _narrowed(work: Work) -> Work:
     width = ceil_div(width, np.where(fits, parts, 1.0))
     kind = np.full_like(work.kind, ELEMENTWISE)
     return replace(work, kind=kind, out_w=width, in_w=width, out_c=work.in_c, in_h=work.out_h)
+
+
+def _summed(narrow: Work) -> Work:
+    return replace(narrow, kind=np.full_like(narrow.kind, PRODUCT), out_c=np.ones(len(narrow)))
 
 
 def _waste(burst: Float64, run: Float64) -> Float64:

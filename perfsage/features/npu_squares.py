@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_blocks import Blocks, choose_blocks
+from perfsage.features.npu_blocks import Blocks, choose_blocks, choose_integer_blocks
 from perfsage.features.npu_blocks_u85 import choose_blocks_u85
 from perfsage.features.npu_cycles_u55 import cycles_u55
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
@@ -21,7 +21,7 @@ from perfsage.features.npu_formats import BRICKS, EDGE, LINEAR
 from perfsage.features.npu_geometry import Geometry, Memory
 from perfsage.features.npu_integers import INTEGER_BYTES, Costs, integer_cycles
 from perfsage.features.npu_systems import systems_of
-from perfsage.features.npu_work import POOLING, Float64, Work
+from perfsage.features.npu_work import ELEMENTWISE, POOLING, Float64, Work
 
 Sides = tuple[Float64, Float64, Float64]
 
@@ -46,7 +46,7 @@ def square_costs(work: Work, geometry: Geometry) -> Costs:
     bricks, plain = _elements(whole, BRICKS), _elements(whole, LINEAR)
     # The subtraction and the square read two integers and write one.
     cycles += 2.0 * np.maximum(each * bricks, 3.0 * INTEGER_BYTES * bricks / rate)
-    zeros = np.where(work.flat, INTEGER_BYTES * plain, 0.0)
+    zeros = np.where(work.flat, INTEGER_BYTES * plain * _zeros_waste(work, geometry), 0.0)
     cycles += np.where(work.flat, np.maximum(each * bricks, zeros / geometry.far.rate), 0.0)
     cycles += np.maximum(each * out, (INTEGER_BYTES * bricks + out) / rate)
     near += 7.0 * INTEGER_BYTES * bricks + out + np.where(work.flat, 2.0 * INTEGER_BYTES * bricks, 0.0)
@@ -60,8 +60,16 @@ def _chained(work: Work, geometry: Geometry, first: Sides, second: Sides, out: F
     made += _cast(work, geometry, second, cycles.chained + cycles.both)
     bricks = _elements((work.out_h, work.out_w, work.out_c), BRICKS)
     read = _elements(first, LINEAR) + (1.0 + 2.0 * INTEGER_BYTES) * _elements(second, LINEAR)
-    made += np.maximum(2.0 * cycles.chained * bricks, 2.0 * INTEGER_BYTES * bricks / geometry.near.rate)
+    read_last = 2.0 * INTEGER_BYTES * bricks
+    waited = np.maximum(read_last + out, read_last * geometry.near.reading) / geometry.near.rate
+    made += np.maximum(2.0 * cycles.chained * bricks, waited)
     return Costs(made, read + 3.0 * INTEGER_BYTES * bricks + out, np.zeros(len(work)))
+
+
+def _zeros_waste(work: Work, geometry: Geometry) -> Float64:
+    """Return how many bytes of zeros are moved for each that is read: blocks may have few channels."""
+    blocks = choose_integer_blocks(replace(work, kind=np.full_like(work.kind, ELEMENTWISE)), geometry)
+    return geometry.far.burst / np.minimum(geometry.far.burst, INTEGER_BYTES * blocks.depth)
 
 
 def stored_channels(channels: Float64, formats: NDArray[np.int64]) -> Float64:
@@ -84,7 +92,8 @@ def _cast(work: Work, geometry: Geometry, sides: Sides, element: float) -> Float
         kind=np.full_like(work.kind, POOLING),
         **{"in_h": height, "in_w": width, "in_c": depth, "out_h": height, "out_w": width, "out_c": depth},
         **dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "passes"), ones),
-        **dict.fromkeys(("table", "clamped"), none),
+        **dict.fromkeys(("table", "clamped", "binary"), none),
+        copied=np.ones(len(work), dtype=np.bool_),
         chained=np.zeros(len(work)),
         source=linear,
         target=np.full_like(work.target, LINEAR),

@@ -70,6 +70,8 @@ class Work:
     kernel_w: Float64
     stride_h: Float64
     stride_w: Float64
+    wide: Float64
+    """Bytes of an element of the result: a mean is an integer of 32 bits at first."""
     flat: Flags
     """Whether results have fewer than four dimensions."""
     second_h: Float64
@@ -128,6 +130,11 @@ class Work:
     def is_matrix(self) -> Flags:
         """Whether inputs are summed over channels."""
         return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
+
+    @property
+    def is_weighted(self) -> Flags:
+        """Whether there are weights, with scales and biases."""
+        return np.asarray((self.kind == CONVOLUTION) | (self.kind == DEPTHWISE))
 
     @property
     def repeats(self) -> Float64:
