@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
 from perfsage.features.npu_blocks_u85 import choose_blocks_u85
+from perfsage.features.npu_broadcasts import add_zeros
 from perfsage.features.npu_broken import break_up, scale_back
 from perfsage.features.npu_cycles_u55 import cycles_u55
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
@@ -100,6 +101,8 @@ def _estimate(work: Work) -> Float64:
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
     if broken.any():
         break_up(made, COSTS, work)
+    if work.doubled.any():
+        add_zeros(made, COSTS, work)
     if (work.wide > 1).any():
         scale_back(made, work)
     return made

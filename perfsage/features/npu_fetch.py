@@ -72,9 +72,10 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
     beside = work.beside * systems.far.burst / np.minimum(blocks.depth, systems.far.burst)
     outside = systems.far.is_dram
-    far_read = np.where(far_in & outside, read, 0.0) + beside
+    read = read - work.constant
+    far_read = np.where(far_in & outside, read, 0.0) + beside + work.constant
     far_written = np.where(far_out & outside, written, 0.0)
-    near_read, near_written = read + beside - far_read + second, written - far_written
+    near_read, near_written = read + beside + work.constant - far_read + second, written - far_written
     near, far = systems.near, systems.far
     return Moved(
         near_read + near_written,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_broadcasts import constant_elements, doubled
 from perfsage.features.npu_copies import (
     BILINEAR,
     NEAREST,
@@ -23,7 +24,7 @@ from perfsage.features.npu_copies import (
 )
 from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_ends import Ends, ends_of
-from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, PARTS, REDUCTIONS
+from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, LINEAR, PARTS, REDUCTIONS
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_integers import INTEGER_BYTES
 from perfsage.features.npu_work import (
@@ -96,6 +97,8 @@ def work_of(
     output = _output_kinds(operands)
     output[from_zeros] = OUTPUT_KINDS.index("add")
     ends = ends_of(draft, subgraph, operands, refused, spills)
+    # The integers of a mean over channels stay inside, as rows.
+    ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
     return Work(
         kind=draft.kind,
         passes=passes * share,
@@ -109,6 +112,8 @@ def work_of(
         far=far,
         batch=draft.batch,
         wide=np.where(operands.is_type("MEAN"), INTEGER_BYTES, 1.0),
+        constant=constant_elements(operands, draft, ends),
+        doubled=doubled(operands),
         flat=_flat(subgraph, operands),
         **_columns_of(ends),
         **_by_axis(

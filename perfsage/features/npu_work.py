@@ -73,7 +73,11 @@ class Work:
     wide: Float64
     """Bytes of an element of the result: a mean is an integer of 32 bits at first."""
     flat: Flags
-    """Whether results have fewer than four dimensions."""
+    """Whether a squared difference has fewer than four dimensions."""
+    constant: Float64
+    """Elements that arithmetic reads from where constants are, on U55 and U65."""
+    doubled: Flags
+    """Whether both operands are broadcast, which U55 and U65 do one after the other."""
     second_h: Float64
     second_w: Float64
     second_c: Float64
@@ -119,6 +123,8 @@ class Work:
         return replace(
             self,
             kind=self.kind_u85,
+            constant=np.zeros(len(self)),
+            doubled=np.zeros(len(self), dtype=np.bool_),
             passes=self.passes_u85 * elements * rows,
             out_h=self.out_h / rows,
             source=self.source_u85,
