@@ -67,7 +67,7 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
 
 
 def choose_integer_blocks(work: Work, geometry: Geometry) -> Blocks:
-    """Return the blocks of arithmetic with integers of 32 bits, and of sums of them over channels (PRODUCT)."""
+    """Return the blocks of arithmetic with integers of 32 bits, and of sums of them (PRODUCT)."""
     sizes, whole = np.empty((3, len(work))), np.zeros(len(work), dtype=np.bool_)
     for streamed in (False, True):
         rows = np.flatnonzero((work.kind == ELEMENTWISE) == streamed)

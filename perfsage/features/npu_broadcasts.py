@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_blocks import choose_blocks
 from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_ends import Ends
-from perfsage.features.npu_fetch import stored
+from perfsage.features.npu_fetch import constant_waste, stored
 from perfsage.features.npu_formats import ARITHMETIC, BRICKS
 from perfsage.features.npu_geometry import GEOMETRIES, OUTPUT_KINDS
 from perfsage.features.npu_work import ELEMENTWISE, Flags, Float64, Work
@@ -44,12 +45,18 @@ def add_zeros(costs: Float64, columns: tuple[str, ...], work: Work) -> None:
     rows = np.flatnonzero(work.doubled & (work.kind == ELEMENTWISE))
     if not len(rows):
         return
-    area, depth = work.out_h[rows] * work.out_w[rows], work.out_c[rows]
+    some = work.take(rows)
+    area, depth = some.out_h * some.out_w, some.out_c
     bricks: NDArray[np.int64] = np.full(len(rows), BRICKS)
     written, read = area * stored(depth, bricks), area * depth
     for place, geometry in enumerate(GEOMETRIES):
         if geometry.generation != 85:
-            taken = np.maximum(geometry.output_cycles[_ADDED] * written, read / geometry.far.rate)
-            for name, values in (("cycles", taken), ("cycles_direct", taken), ("near", read + written)):
+            blocks = choose_blocks(some, geometry)
+            far = read * constant_waste(some, geometry.far.burst, blocks)
+            taken = np.maximum(geometry.output_cycles[_ADDED] * written, far / geometry.far.rate)
+            waits = costs[rows, columns.index("far"), place] / geometry.far.rate
+            for name in ("cycles", "cycles_direct"):
+                own = costs[rows, columns.index(name), place]
+                costs[rows, columns.index(name), place] = np.maximum(own, waits) + taken
+            for name, values in (("near", read + written), ("far", far)):
                 costs[rows, columns.index(name), place] += values
-            costs[rows, columns.index("far"), place] += read

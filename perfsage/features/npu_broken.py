@@ -38,9 +38,7 @@ def scale_back(costs: Float64, work: Work) -> None:
         costs[rows, :2, place] += (count * (cycles.chained or cycles.both))[:, None]
 
 
-def _put(
-    costs: Float64, columns: tuple[str, ...], made: Costs, rows: NDArray[np.int64], place: int
-) -> None:
+def _put(costs: Float64, columns: tuple[str, ...], made: Costs, rows: NDArray[np.int64], place: int) -> None:
     values = {"cycles": made.cycles, "cycles_direct": made.cycles, "near": made.near, "far": made.far}
     for position, name in enumerate(columns):
         costs[rows, position, place] = values.get(name, 1.0 if name in ("readings", "depth") else 0.0)

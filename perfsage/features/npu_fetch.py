@@ -61,7 +61,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     read_waste = _read_waste(work, systems, blocks, far_in)
     write_waste = _write_waste(work, systems, blocks, far_out)
     read = _reads(work, blocks) * read_waste
-    written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste * work.wide
+    written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide
     # A transpose takes what enters or leaves the graph as a whole.
     whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
     read = np.where(work.source == EDGE, np.minimum(read, whole), read)
@@ -72,10 +72,10 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
     beside = work.beside * systems.far.burst / np.minimum(blocks.depth, systems.far.burst)
     outside = systems.far.is_dram
-    read = read - work.constant
-    far_read = np.where(far_in & outside, read, 0.0) + beside + work.constant
+    read, constant = read - work.constant, work.constant * constant_waste(work, systems.far.burst, blocks)
+    far_read = np.where(far_in & outside, read, 0.0) + beside + constant
     far_written = np.where(far_out & outside, written, 0.0)
-    near_read, near_written = read + beside + work.constant - far_read + second, written - far_written
+    near_read, near_written = read + beside + constant - far_read + second, written - far_written
     near, far = systems.near, systems.far
     return Moved(
         near_read + near_written,
@@ -126,8 +126,21 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = count * np.where(alone, 1.0, ceil_div(work.out_c, blocks.depth))
     count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
-    streamed = work.out_h * work.out_w * stored(work.out_c, work.source) * (1.0 + work.binary)
+    streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary)
     return np.where(work.kind == ELEMENTWISE, streamed, blocked)
+
+
+def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float64:
+    """Return how many bytes are moved for each byte of a constant that lies in rows."""
+    whole = work.out_c == blocks.input_depth
+    run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
+
+
+def _kept(work: Work, formats: NDArray[np.int64]) -> Float64:
+    """Return how many channels of the result are kept: arithmetic puts pixels of one channel side by side."""
+    single = (work.kind == ELEMENTWISE) & (work.out_c == 1)
+    return np.where(single, 1.0, stored(work.out_c, formats))
 
 
 def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:

@@ -1,13 +1,14 @@
 """Squared differences, which Vela makes of casts to 32 bits, four multiplications and a subtraction.
 
-Both operands become integers and are scaled, subtracted, squared and scaled back. What has fewer than four
-dimensions is copied on U55 and U65, by an addition of zeros, since the compiler mixes both forms. U85 does each
-step but two while the one before it is on its way out. See `RewriteSquaredDifference` in Vela 5.
+Both operands become integers and are scaled, subtracted, squared and scaled back. What has fewer than
+four dimensions is copied on U55 and U65, by an addition of zeros, since the compiler mixes both forms. U85
+does each step but two while the one before it is on its way out. See `RewriteSquaredDifference` in Vela 5.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from perfsage.features.npu_integers import INTEGER_BYTES, Costs, integer_cycles
 from perfsage.features.npu_systems import systems_of
 from perfsage.features.npu_work import ELEMENTWISE, POOLING, Float64, Work
 
+_ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "passes")
 Sides = tuple[Float64, Float64, Float64]
 
 
@@ -84,21 +86,8 @@ def _elements(sides: Sides, kind: int) -> Float64:
 
 def _cast(work: Work, geometry: Geometry, sides: Sides, element: float) -> Float64:
     """Return the cycles of a copy to integers, which take so many cycles an `element`."""
-    height, width, depth = _laid_out(sides)
-    ones, none = np.ones(len(work)), np.zeros(len(work), dtype=np.bool_)
-    linear = np.where(work.source == EDGE, EDGE, LINEAR)
-    copied = replace(
-        work,
-        kind=np.full_like(work.kind, POOLING),
-        **{"in_h": height, "in_w": width, "in_c": depth, "out_h": height, "out_w": width, "out_c": depth},
-        **dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "passes"), ones),
-        **dict.fromkeys(("table", "clamped", "binary"), none),
-        copied=np.ones(len(work), dtype=np.bool_),
-        chained=np.zeros(len(work)),
-        source=linear,
-        target=np.full_like(work.target, LINEAR),
-        target_spill=np.zeros_like(work.target_spill),
-    )
+    none = np.zeros(len(work), dtype=np.bool_)
+    copied = _copy(work, _laid_out(sides))
     systems, each = systems_of((geometry,), len(work)), np.full(len(work), element)
     if geometry.generation == 85:
         micro = microblocks_u85(copied, geometry)
@@ -110,6 +99,24 @@ def _cast(work: Work, geometry: Geometry, sides: Sides, element: float) -> Float
     if geometry.generation == 85:
         return np.asarray(cycles_u85(copied, systems, each, blocks, micro, bytes_moved)[:, 0])
     return np.asarray(cycles_u55(copied, systems, each, blocks, bytes_moved)[:, 0])
+
+
+def _copy(work: Work, sides: Sides) -> Work:
+    """Return copies of images with these sides."""
+    ones, none = np.ones(len(work)), np.zeros(len(work), dtype=np.bool_)
+    columns: dict[str, Any] = dict.fromkeys(_ONES, ones)
+    columns |= dict.fromkeys(("table", "clamped", "binary"), none)
+    columns |= {f"{end}_{axis}": sides[place] for end in ("in", "out") for place, axis in enumerate("hwc")}
+    return replace(
+        work,
+        **columns,
+        kind=np.full_like(work.kind, POOLING),
+        copied=~none,
+        chained=np.zeros(len(work)),
+        source=np.where(work.source == EDGE, EDGE, LINEAR),
+        target=np.full_like(work.target, LINEAR),
+        target_spill=np.zeros_like(work.target_spill),
+    )
 
 
 def _laid_out(sides: Sides) -> Sides:
@@ -124,4 +131,6 @@ def _leave(work: Work, memory: Memory, blocks: Blocks) -> Float64:
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
     written = written * np.minimum(blocks.depth, work.out_c) * INTEGER_BYTES
     run = np.minimum(MOST_WRITTEN, INTEGER_BYTES * blocks.depth)
-    return memory.write_latency + np.floor(written * memory.burst / np.minimum(memory.burst, run) / memory.rate)
+    return memory.write_latency + np.floor(
+        written * memory.burst / np.minimum(memory.burst, run) / memory.rate
+    )
