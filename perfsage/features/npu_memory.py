@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_broken_rooms import BETWEEN, broken_rooms
 from perfsage.features.npu_copies import BILINEAR, NEAREST
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
@@ -67,12 +68,11 @@ def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
 def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[Flags, Float64]]:
     """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
     instead = operands.is_type("SOFTMAX") & ~refused
-    squares = operands.is_type("SQUARED_DIFFERENCE") & ~refused
     depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
     rows = elements / depth
     integers = _SUM_BYTES * rows * round_up(depth, BRICK)
     softmax = integers + _SUM_BYTES * rows + rows * np.maximum(_SUM_BYTES * depth, _ROW_BYTES)
-    rooms = {"instead": (instead, softmax), "beside": (squares, 2.0 * integers)}
+    rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
     doubled = operands.is_type(BILINEAR, NEAREST) & ~refused
     if doubled.any() and not u85:
         # Images are doubled several times, each time into a new one.
@@ -106,7 +106,7 @@ def _live(
     data, result = shared.root[operands.data], shared.root[operands.result]
     dies, begins = end[data] == rows, begin[result] == rows
     made = []
-    for each in sizes:
+    for inner, each in enumerate(sizes):
         bytes_ = np.zeros(len(each))
         np.maximum.at(bytes_, root, each[:-1][alive])
         used = np.flatnonzero((end >= begin) & (bytes_ > 0))
@@ -115,6 +115,9 @@ def _live(
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
         replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
         for name, (there, room) in rooms.items():
+            if name == BETWEEN:
+                live = np.where(there & (inner == 0), live + room, live)
+                continue
             live = np.where(there, np.maximum(live, live - replaced[name] + room), live)
         made.append((live, Ranges(shared.root, begin, end, bytes_, alone)))
     return made
