@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu_chains import chains
 from perfsage.features.npu_copies import BILINEAR, NEAREST, kinds_u85
 from perfsage.features.npu_draft import Draft
-from perfsage.features.npu_formats import BRICKS, COPIES, TABLES, fused, tensor_formats
+from perfsage.features.npu_formats import BRICKS, COPIES, TABLES, fused, in_rows, tensor_formats
 from perfsage.features.npu_work import NOTHING, Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -51,8 +51,8 @@ def ends_of(
     clamped[makers[within & ~functions]] = True
     draft.kind[within] = NOTHING
     linked = chains(subgraph, operands, refused[:, 1], owner)
-    source, target, _ = _formats(subgraph, operands, refused[:, 0], owner)
-    source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner])
+    source, target, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
+    source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner], u85=True)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     _lay_out_elements(draft, operands.is_type(*COPIES) & (source != BRICKS) & (target != BRICKS))
     return Ends(
@@ -70,7 +70,7 @@ def ends_of(
 
 
 def _formats(
-    subgraph: Subgraph, operands: Operands, refused: Flags, root: Int64
+    subgraph: Subgraph, operands: Operands, refused: Flags, root: Int64, *, u85: bool
 ) -> tuple[Int64, Int64, Int64]:
     """Return the formats of data and result of each operator, and its result.
 
@@ -79,7 +79,7 @@ def _formats(
     last = np.arange(len(root))
     np.maximum.at(last, root, np.arange(len(root)))
     result = operands.result[last]
-    formats = tensor_formats(subgraph, operands, refused)
+    formats = tensor_formats(subgraph, operands, refused, in_rows(operands, u85=u85))
     return formats[operands.data], formats[result], result
 
 

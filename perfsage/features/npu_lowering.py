@@ -6,7 +6,6 @@ rows of a fully connected layer are laid out as an image.
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from typing import Any
 
@@ -24,7 +23,16 @@ from perfsage.features.npu_copies import (
 )
 from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_ends import Ends, ends_of
-from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, LINEAR, PARTS, REDUCTIONS
+from perfsage.features.npu_formats import (
+    ALIASES,
+    ARITHMETIC,
+    COPIES,
+    JOINTS,
+    LINEAR,
+    PARTS,
+    REDUCTIONS,
+    squarest,
+)
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_integers import INTEGER_BYTES
 from perfsage.features.npu_work import (
@@ -50,8 +58,6 @@ from perfsage.graph.columns import Columns
 
 MOST_STRIDE, MOST_DILATION = 3, 2
 FULL_RANK = 4
-MOST_ROWS = 1 << 20
-"""Layers of more rows than this stay one row high: looking for a divisor must end."""
 
 _KINDS = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
@@ -188,8 +194,7 @@ def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
     draft.into[layers, 2] = shapes[layers, 9]
     for row in np.flatnonzero(layers & (draft.out[:, 1] > 1)):
         rows = int(draft.batch[row] * draft.out[row, 0] * draft.out[row, 1])
-        first = math.isqrt(rows) if rows <= MOST_ROWS else 1
-        height = next(h for h in range(first, 0, -1) if rows % h == 0)
+        height = squarest(rows)
         draft.batch[row] = 1.0
         draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
 

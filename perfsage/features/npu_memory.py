@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_broken_rooms import BETWEEN, broken_rooms
 from perfsage.features.npu_copies import BILINEAR, NEAREST
-from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
+from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu_spills import Ranges
 from perfsage.features.npu_work import Float64, round_up
@@ -42,12 +42,13 @@ def npu_live(
 
     `refused` bool[n, 2] is left to the CPU by U55 and by U85.
     """
-    alike = (refused[:, 0] == refused[:, 1]).all()
+    rows = [in_rows(operands, u85=u85) for u85 in (False, True)]
+    alike = (refused[:, 0] == refused[:, 1]).all() and (rows[0] == rows[1]).all()
     made = np.empty((len(refused), len(LIVE_NAMES)))
     for generation in (0, 1):
         outside = refused[:, generation]
         if generation == 0 or not alike:
-            formats = tensor_formats(subgraph, operands, outside)
+            formats = tensor_formats(subgraph, operands, outside, rows[generation])
             base = base_of(subgraph, operands, outside)
             size = _sizes(subgraph, operands, formats)
         shared = sharing_of(subgraph, operands, outside, formats, base, chained=bool(generation))
