@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
-from perfsage.features.npu_blocks_u85 import choose_blocks_u85
 from perfsage.features.npu_broadcasts import add_zeros
 from perfsage.features.npu_broken import break_up, scale_back
 from perfsage.features.npu_cycles_u55 import cycles_u55
@@ -23,6 +22,7 @@ from perfsage.features.npu_fetch import Moved, moved, stored
 from perfsage.features.npu_geometry import GEOMETRIES, Geometry
 from perfsage.features.npu_streams import elements_u55, elements_u85
 from perfsage.features.npu_systems import Systems, systems_of
+from perfsage.features.npu_transposes import choose_blocks_straight, untransposed
 from perfsage.features.npu_work import (
     CONVOLUTION,
     ELEMENTWISE,
@@ -133,9 +133,11 @@ def _costs_u55(work: Work) -> Float64:
 def _costs_u85(work: Work) -> Float64:
     """Return the same on U85; 0 for what it does while another operator writes."""
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
-    micros = [microblocks_u85(work, geometry) for geometry in _GEOMETRIES_U85]
+    # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
+    straight, turned = untransposed(work)
+    micros = [microblocks_u85(straight, geometry) for geometry in _GEOMETRIES_U85]
     found = [
-        choose_blocks_u85(work, geometry, micro, part_kernel)
+        choose_blocks_straight(straight, turned, geometry, micro, part_kernel)
         for geometry, micro in zip(_GEOMETRIES_U85, micros, strict=True)
     ]
     micro = np.concatenate(micros)

@@ -76,7 +76,7 @@ def in_rows(operands: Operands, *, u85: bool) -> Flags:
 
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return tensors that a fully connected layer sees as an image of another shape than others do."""
-    made = np.zeros((2, operands.absent + 1), dtype=np.bool_)
+    made = [np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2)]
     layers = operands.is_type("FULLY_CONNECTED")
     sides = operands.dimensions[operands.result][:, :3]
     laid = np.zeros(len(layers), dtype=np.bool_)
@@ -87,8 +87,8 @@ def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:
         return made[0]
     for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
         for place, those in enumerate((laid, ~laid & ~operands.is_type(*FUNCTIONS))):
-            made[place, table.values[those[table.row_indices] & (table.values >= 0)]] = True
-    return np.asarray(made.all(axis=0))
+            made[place][table.values[those[table.row_indices] & (table.values >= 0)]] = True
+    return np.asarray(made[0] & made[1])
 
 
 @lru_cache(maxsize=1024)
