@@ -23,6 +23,7 @@ from perfsage.features.npu_geometry import GEOMETRIES, Geometry
 from perfsage.features.npu_streams import elements_u55, elements_u85
 from perfsage.features.npu_systems import Systems, systems_of
 from perfsage.features.npu_transposes import choose_blocks_straight, untransposed
+from perfsage.features.npu_turns import turning
 from perfsage.features.npu_work import (
     CONVOLUTION,
     ELEMENTWISE,
@@ -101,6 +102,12 @@ def _estimate(work: Work) -> Float64:
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
     if broken.any():
         break_up(made, COSTS, work)
+    rows = np.flatnonzero(work.turned)
+    if len(rows):
+        extra = _costs_u85(turning(work.take(rows)).for_u85())
+        near = extra[:, :, 2] / np.array([geometry.near.rate for geometry in _GEOMETRIES_U85])
+        for column in (0, 1):
+            made[rows[:, None], column, _NEW] += np.maximum(extra[:, :, column], near)
     if work.doubled.any():
         add_zeros(made, COSTS, work)
     if (work.wide > 1).any():

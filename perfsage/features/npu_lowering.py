@@ -35,6 +35,7 @@ from perfsage.features.npu_formats import (
 )
 from perfsage.features.npu_geometry import OUTPUT_KINDS
 from perfsage.features.npu_integers import INTEGER_BYTES
+from perfsage.features.npu_turns import turns
 from perfsage.features.npu_work import (
     BY_KERNEL,
     BY_OUTPUT,
@@ -105,9 +106,10 @@ def work_of(
     ends = ends_of(draft, subgraph, operands, refused, spills)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
+    merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
     return Work(
         kind=draft.kind,
-        passes=passes * share,
+        passes=passes * share * np.where(merged, 2.0, 1.0),
         passes_u85=enlarged**2 * share,
         enlarged=enlarged,
         copied=operands.is_type(*JOINTS, *PARTS, *ALIASES),
@@ -118,6 +120,8 @@ def work_of(
         far=far,
         batch=draft.batch,
         wide=np.where(operands.is_type("MEAN"), INTEGER_BYTES, 1.0),
+        merged=merged,
+        turned=turned,
         constant=constant_elements(operands, draft, ends),
         doubled=doubled(operands),
         flat=_flat(subgraph, operands),

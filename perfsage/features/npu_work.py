@@ -74,6 +74,10 @@ class Work:
     """Bytes of an element of the result: a mean is an integer of 32 bits at first."""
     flat: Flags
     """Whether a squared difference has fewer than four dimensions."""
+    merged: Flags
+    """Whether a transpose also turns the last two axes, for a product of two tensors that reads it."""
+    turned: Flags
+    """Whether a product of two tensors has to turn its second operand first."""
     constant: Float64
     """Elements that arithmetic reads from where constants are, on U55 and U65."""
     doubled: Flags
@@ -127,6 +131,8 @@ class Work:
             doubled=np.zeros(len(self), dtype=np.bool_),
             passes=self.passes_u85 * elements * rows,
             out_h=self.out_h / rows,
+            out_w=np.where(self.merged, self.out_c, self.out_w),
+            out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
             target=self.target_u85,
             **parts,
