@@ -139,7 +139,8 @@ def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float6
 
 def _kept(work: Work, formats: NDArray[np.int64]) -> Float64:
     """Return how many channels of the result are kept: arithmetic puts pixels of one channel side by side."""
-    single = (work.kind == ELEMENTWISE) & (work.out_c == 1)
+    alike = (work.in_h == work.out_h) & (work.in_w == work.out_w)
+    single = (work.kind == ELEMENTWISE) & (work.out_c == 1) & (alike | work.binary)
     return np.where(single, 1.0, stored(work.out_c, formats))
 
 

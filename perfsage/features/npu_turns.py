@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_formats import BRICKS, LINEAR, makers
+from perfsage.features.npu_formats import BRICKS, EDGE, LINEAR, makers
 from perfsage.features.npu_work import POOLING, TRANSPOSED, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -16,8 +16,10 @@ from perfsage.graph import Subgraph
 Flags = NDArray[np.bool_]
 
 
-def turns(subgraph: Subgraph, operands: Operands, adjoint: Flags, refused: Flags) -> tuple[Flags, Flags]:
-    """Return which transposes also do that, and which products have to do it themselves, bool[n] each.
+def turns(
+    subgraph: Subgraph, operands: Operands, adjoint: Flags, refused: Flags
+) -> tuple[Flags, NDArray[np.int64]]:
+    """Return which transposes also do that, bool[n], and `Work.turned`: products that do it themselves.
 
     `adjoint` bool[n] says that the file has the operand like this already, `refused` bool[n, 2] as in
     `refusals`. A transpose does it that nobody else reads; U55 and U65 transpose twice then. What computes
@@ -26,7 +28,7 @@ def turns(subgraph: Subgraph, operands: Operands, adjoint: Flags, refused: Flags
     none = np.zeros(len(operands.type), dtype=np.bool_)
     products = operands.is_type("BATCH_MATMUL") & ~refused.any(axis=1)
     if not products.any():
-        return none, none
+        return none, none.astype(np.int64)
     transposes = operands.is_type("TRANSPOSE") & (operands.readers[operands.result] == 1)
     needed = np.zeros(operands.absent + 1, dtype=np.bool_)
     needed[operands.second[products & ~adjoint]] = True
@@ -34,7 +36,9 @@ def turns(subgraph: Subgraph, operands: Operands, adjoint: Flags, refused: Flags
     merged = transposes & needed[operands.result]
     computed = makers(subgraph, operands, np.asarray(refused[:, 1])) >= 0
     done = computed[operands.second] & (operands.readers[operands.second] == 1)
-    return np.asarray(merged), np.asarray(products & ~adjoint & ~done)
+    enters = np.isin(operands.second, [*subgraph.inputs])
+    turned = products & ~adjoint & ~done
+    return np.asarray(merged), turned * np.where(enters, 2, 1)
 
 
 def turning(work: Work) -> Work:
@@ -45,7 +49,7 @@ def turning(work: Work) -> Work:
         for axis, source in zip("hwc", order, strict=True)
     }
     columns["kind"] = np.full_like(work.kind, TRANSPOSED)
-    columns["source_u85"] = np.full_like(work.source, LINEAR)
+    columns["source_u85"] = np.where(work.turned > 1, EDGE, LINEAR)
     columns["target_u85"] = np.full_like(work.target, BRICKS)
     columns |= {name: np.zeros_like(work.source_spill) for name in ("source_spill", "target_spill")}
     columns["kind_u85"] = np.full_like(work.kind_u85, POOLING)

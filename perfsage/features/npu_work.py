@@ -76,8 +76,8 @@ class Work:
     """Whether a squared difference has fewer than four dimensions."""
     merged: Flags
     """Whether a transpose also turns the last two axes, for a product of two tensors that reads it."""
-    turned: Flags
-    """Whether a product of two tensors has to turn its second operand first."""
+    turned: NDArray[np.int64]
+    """Whether a product of two has to turn its second operand first: 2 where that enters the graph."""
     constant: Float64
     """Elements that arithmetic reads from where constants are, on U55 and U65."""
     doubled: Flags
