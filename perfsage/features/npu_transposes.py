@@ -18,10 +18,17 @@ def untransposed(work: Work) -> tuple[Work, Flags]:
     ins, outs = (np.stack([getattr(work, f"{end}_{a}") for a in "hwc"]) for end in ("in", "out"))
     turned = (work.kind == POOLING) & (ins != outs).any(axis=0) & (ins.prod(axis=0) == outs.prod(axis=0))
     turned &= work.kernel_h * work.kernel_w == 1
+    # Where only sides of 1 move, elements stay where they are.
+    turned &= (_without_ones(ins) != _without_ones(outs)).any(axis=0)
     if not turned.any():
         return work, turned
     height, width, channels = np.where(turned, ins, outs)
     return replace(work, out_h=height, out_w=width, out_c=channels), turned
+
+
+def _without_ones(sides: Float64) -> Float64:
+    """Return sides float64[3, n] with those of 1 at the end."""
+    return np.take_along_axis(sides, np.argsort(sides == 1, axis=0, kind="stable"), axis=0)
 
 
 def choose_blocks_straight(

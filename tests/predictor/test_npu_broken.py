@@ -90,3 +90,46 @@ def test_damaged_sizes_give_finite_numbers() -> None:
     with np.errstate(all="raise", under="ignore"):
         features = extract_features(read_graph(b.finish()))
     assert np.isfinite(features.physical).all()
+
+
+def test_a_mean_over_channels_of_an_image_is_left_to_the_cpu() -> None:
+    b = Builder(dtype="int8", seed=3)
+    x = b.input((1, 12, 10, 16))
+    b.output(b.mean(b.add(x, x), axes=(-1,), keep_dims=True))
+    data = b.finish()
+    cycles, _, _ = ours("ethos-u55-128", extract_features(read_graph(data)))
+    theirs = vela("ethos-u55-128", data)
+    assert theirs is not None
+    assert cycles == pytest.approx(theirs[0], rel=0.03)
+
+
+@pytest.mark.parametrize("device", ["ethos-u85-128", "ethos-u85-512", "ethos-u85-2048"])
+def test_heads_are_transposed_and_multiplied_as_fast_as_vela_says(device: str) -> None:
+    data = _attentive((1, 37, 96), 3)
+    assert _ratios(device, data, "TRANSPOSE")[:3] == pytest.approx(1.0, abs=0.1)
+    assert _ratios(device, data, "BATCH_MATMUL")[1] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256", "ethos-u85-1024"])
+def test_integers_take_the_room_that_vela_gives_them(device: str) -> None:
+    data = _normalized((1, 53, 56))
+    _, live, _ = ours(device, extract_features(read_graph(data)))
+    theirs = vela(device, data)
+    assert theirs is not None
+    assert live == pytest.approx(theirs[1], rel=0.03)
+
+
+@pytest.mark.parametrize(("device", "turned"), [("ethos-u55-128", False), ("ethos-u85-1024", True)])
+def test_products_turn_their_second_operand(device: str, turned: bool) -> None:
+    b = Builder(dtype="int8", seed=3)
+    x = b.input((1, 3, 28, 40))
+    b.output(
+        b.batch_matmul(
+            b.add(x, x), b.input((1, 3, 40, 24) if turned else (1, 3, 24, 40)), transpose_b=not turned
+        )
+    )
+    data = b.finish()
+    cycles, _, _ = ours(device, extract_features(read_graph(data)))
+    theirs = vela(device, data)
+    assert theirs is not None
+    assert cycles == pytest.approx(theirs[0], rel=0.06)
