@@ -77,6 +77,20 @@ def _blocks(work: Work, geometry: Geometry, sizes: Float64, part_kernel: Flags) 
     return Blocks(height, width, depth, channels, wide, high * wide * channels, part_kernel)
 
 
+def choose_integer_blocks(work: Work, geometry: Geometry) -> Blocks:
+    """Return the blocks of arithmetic with integers of 32 bits, and of sums of them (PRODUCT)."""
+    sizes, whole = np.empty((3, len(work))), np.zeros(len(work), dtype=np.bool_)
+    for streamed in (False, True):
+        rows = np.flatnonzero((work.kind == ELEMENTWISE) == streamed)
+        if len(rows):
+            some = work.those(rows)
+            sizes[:, rows] = _search(some, geometry, whole[rows], streamed, INTEGER_BYTES)
+    height, width, depth = sizes
+    high, wide = (round_up(side, geometry.microblocks[0][axis]) for axis, side in enumerate((height, width)))
+    channels = np.where(work.kind == ELEMENTWISE, depth, _input_depth(work, whole))
+    return Blocks(height, width, depth, channels, wide, high * wide * channels, whole)
+
+
 def _equal_depth(work: Work) -> Flags:
     """Return whether an output needs its own channel alone."""
     return np.asarray((work.kind == ELEMENTWISE) | (work.kind == POOLING) | (work.kind == DEPTHWISE))

@@ -16,6 +16,8 @@ from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
 _LONGEST = 4
+_CHAINED = tuple(name for name in ARITHMETIC if name != "SQUARED_DIFFERENCE")
+"""A squared difference begins with a cast, which nothing else does on the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def chains(
     sources = np.stack([operands.data, operands.second], axis=1)
     fitting = (operands.readers[sources] == 1) & (elements[sources] == elements[operands.result][:, None])
     before = np.where(fitting, maker[sources], -1).max(axis=1)
-    within = operands.is_type(*ARITHMETIC) & (before >= 0) & ~refused & (owner == np.arange(count))
+    within = operands.is_type(*_CHAINED) & (before >= 0) & ~refused & (owner == np.arange(count))
     link = np.where(within, owner[np.maximum(before, 0)], np.arange(count))
     for _ in range(_LONGEST):
         link = link[link]

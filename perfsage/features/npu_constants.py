@@ -27,8 +27,9 @@ def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: 
     softmax = operands.is_type("SOFTMAX")
     each = np.where(operands.is_type(*TABLES), TABLE_BYTES, np.where(softmax, SOFTMAX_BYTES, 0.0))
     each = np.where(operands.is_type("MEAN"), SCALE_BYTES * work.out_c, each)
-    summed = softmax | operands.is_type("SQUARED_DIFFERENCE")
+    summed = softmax | work.flat
     added = np.where(summed, _INTEGER_BYTES * operands.elements[operands.data], work.beside)
+    added = np.where(work.doubled, operands.elements[operands.result], added)
     zeros = _zeros(subgraph, operands, np.where(refused[:, 0], 0.0, added))
     return np.where(refused, 0.0, np.stack([each + zeros, each], axis=1))
 

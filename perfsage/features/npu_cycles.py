@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu_blocks import Blocks, choose_blocks
-from perfsage.features.npu_blocks_u85 import choose_blocks_u85
+from perfsage.features.npu_broadcasts import add_zeros
+from perfsage.features.npu_broken import break_up, scale_back
 from perfsage.features.npu_cycles_u55 import cycles_u55
 from perfsage.features.npu_cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu_fetch import Moved, moved, stored
 from perfsage.features.npu_geometry import GEOMETRIES, Geometry
+from perfsage.features.npu_integers import TIMES
 from perfsage.features.npu_softmax_u55 import softmax_u55
 from perfsage.features.npu_softmax_u85 import softmax_u85
 from perfsage.features.npu_streams import elements_u55, elements_u85
 from perfsage.features.npu_systems import Systems, systems_of
+from perfsage.features.npu_transposes import choose_blocks_straight, untransposed
+from perfsage.features.npu_turns import turning
 from perfsage.features.npu_work import (
     BY_KERNEL,
     CONVOLUTION,
@@ -31,6 +35,7 @@ from perfsage.features.npu_work import (
     NOTHING,
     PRODUCT,
     SOFTMAX,
+    SQUARES,
     TRANSPOSED,
     Work,
     ceil_div,
@@ -39,7 +44,7 @@ from perfsage.features.npu_work import (
 
 Float64 = NDArray[np.float64]
 COSTS = (
-    *("cycles", "cycles_direct", "planned", "planned_direct"),
+    *TIMES,
     *("near", "near_alone", "far", "far_alone", "scale", "input"),
     *("enter", "leave", "readings", "depth", "elements"),
 )
@@ -48,8 +53,6 @@ activations at the graph's ends, as plans are made; bytes as in `npu_fetch`; the
 and of the last transfer, how often weights are read, the channels of a block, and how many weights there are
 with their padding."""
 _BATCHED = COSTS.index("enter")
-SUMMED, SUMMED_BLOCK = 0.45, 170.0
-"""Cycles of an element and of a block, fitted to Vela on four shapes."""
 _REMEMBERED = 1 << 17
 _AT_ONCE = 128
 """Operators whose blocks are searched together: each has up to 2,500 candidates."""
@@ -98,11 +101,26 @@ def _in_parts(work: Work) -> Float64:
 def _estimate(work: Work) -> Float64:
     """Return what `npu_costs` gives, without its memory and for one of each batch."""
     made = np.zeros((len(work), len(COSTS), len(GEOMETRIES)))
-    busy = np.flatnonzero(work.kind != NOTHING)
+    broken = (work.kind == PRODUCT) | (work.kind == SQUARES)
+    busy = np.flatnonzero((work.kind != NOTHING) & ~((work.kind == SQUARES) & (work.kind_u85 == SQUARES)))
     if len(busy):
         old = work.take(busy)
         made[busy[:, None], :, _OLD] = _costs_u55(old)
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
+    if broken.any():
+        break_up(made, COSTS, work)
+    rows = np.flatnonzero(work.turned)
+    if len(rows):
+        extra = _costs_u85(turning(work.take(rows)).for_u85())
+        near = extra[:, :, COSTS.index("near")] / np.array(
+            [geometry.near.rate for geometry in _GEOMETRIES_U85]
+        )
+        for column in range(len(TIMES)):
+            made[rows[:, None], column, _NEW] += np.maximum(extra[:, :, column], near)
+    if work.doubled.any():
+        add_zeros(made, COSTS, work)
+    if (work.wide > 1).any():
+        scale_back(made, work)
     return made
 
 
@@ -121,12 +139,10 @@ def _costs_u55(work: Work) -> Float64:
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
     blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
-    products = _products_of_two(work, systems, element)
     micro_h, micro_w, micro_c = systems.micro.T
     copied = ceil_div(work.in_h, micro_h) * ceil_div(work.in_w, micro_w) * ceil_div(work.in_c, micro_c) * 4.0
-    kinds = [(work.kind == kind)[:, None] for kind in (PRODUCT, TRANSPOSED)]
     streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
-    cycles = np.select(kinds, [products[:, None], copied[:, None]], streamed)
+    cycles = np.where((work.kind == TRANSPOSED)[:, None], copied[:, None], streamed)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
     return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
@@ -135,9 +151,11 @@ def _costs_u55(work: Work) -> Float64:
 def _costs_u85(work: Work) -> Float64:
     """Return the same on U85; 0 for what it does while another operator writes."""
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
-    micros = [microblocks_u85(work, geometry) for geometry in _GEOMETRIES_U85]
+    # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
+    straight, turned = untransposed(work)
+    micros = [microblocks_u85(straight, geometry) for geometry in _GEOMETRIES_U85]
     found = [
-        choose_blocks_u85(work, geometry, micro, part_kernel)
+        choose_blocks_straight(straight, turned, geometry, micro, part_kernel)
         for geometry, micro in zip(_GEOMETRIES_U85, micros, strict=True)
     ]
     micro = np.concatenate(micros)
@@ -188,15 +206,6 @@ def _columns(work: Work, blocks: Blocks, cycles: Float64, bytes_moved: Moved, el
     each = np.column_stack([cycles, *memory, bytes_moved.input]) * work.passes[:, None]
     ends = (bytes_moved.enter_far, bytes_moved.leave_far)
     return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, elements])
-
-
-def _products_of_two(work: Work, systems: Systems, element: Float64) -> Float64:
-    """A product of two tensors is a multiplication and a sum for each column; U65 sums through DRAM."""
-    rows = work.out_h * work.out_w * work.in_c
-    blocks = ceil_div(work.out_h, 2.0) * ceil_div(work.out_w, 4.0)
-    through = (SUMMED * rows + SUMMED_BLOCK * blocks) * work.out_c
-    inside = rows * work.out_c * 1.125 * element
-    return np.where(systems.is_u65 & systems.far.is_dram, through, inside)
 
 
 def _unblocked(

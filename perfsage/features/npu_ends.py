@@ -11,7 +11,7 @@ from perfsage.features.npu_chains import chains
 from perfsage.features.npu_copies import BILINEAR, NEAREST, kinds_u85
 from perfsage.features.npu_depths import deep_formats, deep_shapes, deepened
 from perfsage.features.npu_draft import Draft
-from perfsage.features.npu_formats import BRICKS, COPIES, TABLES, fused, tensor_formats
+from perfsage.features.npu_formats import BRICKS, COPIES, TABLES, fused, in_rows, tensor_formats
 from perfsage.features.npu_work import NOTHING, Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -82,7 +82,8 @@ def _formats(
     last = np.arange(len(root))
     np.maximum.at(last, root, np.arange(len(root)))
     result = operands.result[last]
-    formats = deep_formats(subgraph, operands, tensor_formats(subgraph, operands, refused), root, u85=u85)
+    stored = tensor_formats(subgraph, operands, refused, in_rows(operands, u85=u85))
+    formats = deep_formats(subgraph, operands, stored, root, u85=u85)
     return formats[operands.data], formats[result], result
 
 

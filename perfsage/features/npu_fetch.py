@@ -66,21 +66,21 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     write_waste = _write_waste(work, systems, blocks, far_out)
     elements = _reads(work, blocks)
     read = elements * read_waste
-    written = work.out_h * work.out_w * stored(work.out_c, work.target) * write_waste
+    written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide
     # A transpose takes what enters or leaves the graph as a whole.
     whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
     read = np.where(work.source == EDGE, np.minimum(read, whole), read)
     written = np.where(work.target == EDGE, np.minimum(written, whole), written)
-    weighted = work.is_matrix | (work.kind == DEPTHWISE)
-    scales = np.where(weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
+    scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
     beside = work.beside * systems.far.burst / np.minimum(blocks.depth, systems.far.burst)
     outside = systems.far.is_dram
-    far_read = np.where(far_in & outside, read, 0.0) + beside
+    read, constant = read - work.constant, work.constant * constant_waste(work, systems.far.burst, blocks)
+    far_read = np.where(far_in & outside, read, 0.0) + beside + constant
     far_written = np.where(far_out & outside, written, 0.0)
-    near_read, near_written = read + beside - far_read + second, written - far_written
+    near_read, near_written = read + beside + constant - far_read + second, written - far_written
     near, far = systems.near, systems.far
     return Moved(
         near_read + near_written,
@@ -107,7 +107,7 @@ def _transfers(
     high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
-    written = written * np.minimum(blocks.depth, work.out_c)
+    written = written * np.minimum(blocks.depth, work.out_c) * work.wide
     near, edge = systems.near, systems.edge
     enters, leaves = _is_far(work, systems)
     enter = np.where(enters, edge.read_latency, near.read_latency)
@@ -137,8 +137,22 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = count * np.where(alone, 1.0, ceil_div(work.out_c, blocks.depth))
     count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
-    streamed = work.out_h * work.out_w * stored(work.out_c, work.source) * (1.0 + work.binary)
+    streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary)
     return np.where(work.kind == ELEMENTWISE, streamed, blocked)
+
+
+def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float64:
+    """Return how many bytes are moved for each byte of a constant that lies in rows."""
+    whole = work.out_c == blocks.input_depth
+    run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
+
+
+def _kept(work: Work, formats: NDArray[np.int64]) -> Float64:
+    """Return how many channels of the result are kept: arithmetic puts pixels of one channel side by side."""
+    alike = (work.in_h == work.out_h) & (work.in_w == work.out_w)
+    single = (work.kind == ELEMENTWISE) & (work.out_c == 1) & (alike | work.binary)
+    return np.where(single, 1.0, stored(work.out_c, formats))
 
 
 def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
@@ -154,7 +168,7 @@ def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Fl
     burst = np.where(far, systems.edge.burst, systems.near.burst)
     whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
     cores = np.where(systems.is_u65, systems.cores, 1.0)
-    most = np.minimum(MOST_WRITTEN, BRICK * cores)
-    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth, most))
+    most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
+    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth * work.wide, most))
     run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
     return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))

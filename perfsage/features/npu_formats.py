@@ -7,6 +7,9 @@ comparison with its own tables (80 networks) found these rules right for nine of
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +21,8 @@ Flags = NDArray[np.bool_]
 BRICKS, LINEAR, EDGE = range(3)
 """EDGE is linear, too, and lies where the application has it: in DRAM, for the larger accelerators."""
 BRICK = 16
+MOST_ROWS = 1 << 20
+"""Layers of more rows than this stay one row high: looking for a divisor must end."""
 ARITHMETIC = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 TABLES = (
     *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
@@ -36,15 +41,22 @@ JOINTS = ("CONCATENATION", "PACK")
 """The parts of these are written where their result lies."""
 _RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 
+_ROWS = ("BATCH_MATMUL", "TRANSPOSE", "SQUARED_DIFFERENCE")
+"""What U55 and U65 read and write in rows: they have no other way, or make integers of it."""
+
 
 @remembered
-def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
-    """Return the format of each tensor, int64[tensors + 1]; `refused` bool[n] goes to and from the CPU."""
-    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands)
+def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows: Flags) -> NDArray[np.int64]:
+    """Return the format of each tensor, int64[tensors + 1].
+
+    `refused` bool[n] goes to and from the CPU, `rows` bool[n] is as `in_rows` says.
+    """
+    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands) | rows
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
             formats[table.values[rows[table.row_indices]]] = kind
+    formats[_laid_out(subgraph, operands) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
     aliases = np.flatnonzero(operands.is_type(*ALIASES))
     for row in (*aliases.tolist(), *aliases[::-1].tolist()):
@@ -53,6 +65,37 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> ND
     _leave(subgraph, operands, refused, formats)
     formats[-1] = BRICKS
     return formats
+
+
+def in_rows(operands: Operands, *, u85: bool) -> Flags:
+    """Return which operators need what they read and write in rows, bool[n]."""
+    depth = operands.dimensions[:, 3]
+    means = operands.is_type("MEAN") & (depth[operands.data] != depth[operands.result])
+    return np.asarray(means if u85 else means | operands.is_type(*_ROWS))
+
+
+def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return tensors that a fully connected layer sees as an image of another shape than others do."""
+    made = [np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2)]
+    layers = operands.is_type("FULLY_CONNECTED")
+    sides = operands.dimensions[operands.result][:, :3]
+    laid = np.zeros(len(layers), dtype=np.bool_)
+    for row in np.flatnonzero(layers & (sides[:, 2] > 1)):
+        rows = int(sides[row].prod())
+        laid[row] = rows // squarest(rows) != sides[row, 2]
+    if not laid.any():
+        return made[0]
+    for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
+        for place, those in enumerate((laid, ~laid & ~operands.is_type(*FUNCTIONS))):
+            made[place][table.values[those[table.row_indices] & (table.values >= 0)]] = True
+    return np.asarray(made[0] & made[1])
+
+
+@lru_cache(maxsize=1024)
+def squarest(rows: int) -> int:
+    """Return the height of the image that is as square as it can be with so many pixels."""
+    first = math.isqrt(rows) if rows <= MOST_ROWS else 1
+    return next(height for height in range(first, 0, -1) if rows % height == 0)
 
 
 def _leave(subgraph: Subgraph, operands: Operands, refused: Flags, formats: NDArray[np.int64]) -> None:

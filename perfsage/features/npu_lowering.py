@@ -6,13 +6,13 @@ rows of a fully connected layer are laid out as an image.
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_broadcasts import constant_elements, doubled
 from perfsage.features.npu_copies import (
     BILINEAR,
     NEAREST,
@@ -23,8 +23,19 @@ from perfsage.features.npu_copies import (
 )
 from perfsage.features.npu_draft import Draft
 from perfsage.features.npu_ends import Ends, ends_of
-from perfsage.features.npu_formats import ALIASES, ARITHMETIC, COPIES, JOINTS, PARTS, REDUCTIONS
+from perfsage.features.npu_formats import (
+    ALIASES,
+    ARITHMETIC,
+    COPIES,
+    JOINTS,
+    LINEAR,
+    PARTS,
+    REDUCTIONS,
+    squarest,
+)
 from perfsage.features.npu_geometry import OUTPUT_KINDS
+from perfsage.features.npu_integers import INTEGER_BYTES
+from perfsage.features.npu_turns import turns
 from perfsage.features.npu_work import (
     BY_KERNEL,
     BY_OUTPUT,
@@ -37,6 +48,7 @@ from perfsage.features.npu_work import (
     POOLING,
     PRODUCT,
     SOFTMAX,
+    SQUARES,
     TRANSPOSED,
     Float64,
     Work,
@@ -46,8 +58,7 @@ from perfsage.graph import Subgraph
 from perfsage.graph.columns import Columns
 
 MOST_STRIDE, MOST_DILATION = 3, 2
-MOST_ROWS = 1 << 20
-"""Layers of more rows than this stay one row high: looking for a divisor must end."""
+FULL_RANK = 4
 
 _KINDS = {
     CONVOLUTION: ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"),
@@ -55,6 +66,7 @@ _KINDS = {
     PRODUCT: ("BATCH_MATMUL",),
     POOLING: ("AVERAGE_POOL_2D", "MAX_POOL_2D", NEAREST, *COPIES, *REDUCTIONS),
     TRANSPOSED: ("TRANSPOSE",),
+    SQUARES: ("SQUARED_DIFFERENCE",),
     SOFTMAX: ("SOFTMAX",),
     NOTHING: (*ALIASES, *JOINTS, *PARTS, "SHAPE"),
 }
@@ -93,9 +105,12 @@ def work_of(
     output = _output_kinds(operands)
     output[from_zeros] = OUTPUT_KINDS.index("add")
     ends = ends_of(draft, subgraph, operands, refused, spills)
+    # The integers of a mean over channels stay inside, as rows.
+    ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
+    merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
     return Work(
         kind=draft.kind,
-        passes=passes * share,
+        passes=passes * share * np.where(merged, 2.0, 1.0),
         passes_u85=enlarged**2 * share,
         enlarged=enlarged,
         copied=operands.is_type(*JOINTS, *PARTS, *ALIASES),
@@ -105,6 +120,12 @@ def work_of(
         binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
         batch=draft.batch,
+        wide=np.where(operands.is_type("MEAN"), INTEGER_BYTES, 1.0),
+        merged=merged,
+        turned=turned,
+        constant=constant_elements(operands, draft, ends),
+        doubled=doubled(operands),
+        flat=_flat(subgraph, operands),
         **_columns_of(ends),
         **_by_axis(
             {
@@ -113,6 +134,7 @@ def work_of(
                 "kernel": draft.kernel,
                 "stride": draft.stride,
                 "span": spans,
+                "second": _second(operands),
             }
         ),
     )
@@ -129,6 +151,17 @@ def _by_axis(tables: dict[str, Float64]) -> dict[str, Any]:
         for name, table in tables.items()
         for i, axis in enumerate("hwc"[: table.shape[1]])
     }
+
+
+def _flat(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+    rank = np.append(np.diff(subgraph.columns.tensor_shape.offsets), FULL_RANK)
+    return np.asarray(operands.is_type("SQUARED_DIFFERENCE") & (rank[operands.result] < FULL_RANK))
+
+
+def _second(operands: Operands) -> Float64:
+    """Return height, width and channels of the other operand of what is broken up, float64[n, 3]."""
+    broken = operands.is_type("SQUARED_DIFFERENCE", "BATCH_MATMUL")
+    return np.where(broken[:, None], operands.dimensions[operands.second][:, 1:], 0.0)
 
 
 def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:
@@ -166,8 +199,7 @@ def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
     draft.into[layers, 2] = shapes[layers, 9]
     for row in np.flatnonzero(layers & (draft.out[:, 1] > 1)):
         rows = int(draft.batch[row] * draft.out[row, 0] * draft.out[row, 1])
-        first = math.isqrt(rows) if rows <= MOST_ROWS else 1
-        height = next(h for h in range(first, 0, -1) if rows % h == 0)
+        height = squarest(rows)
         draft.batch[row] = 1.0
         draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
 
@@ -192,8 +224,12 @@ def _widen_means(draft: Draft, operands: Operands) -> None:
     for sizes in (draft.kernel, draft.into):
         sizes[flat, 1], sizes[flat, 0] = sizes[flat, :2].prod(axis=1), 1.0
     over_channels = mean & ~over_area & (draft.out[:, 2] == 1)
+    # Pixels become rows, and their channels the columns of an image of one channel.
     draft.kernel[over_channels, 1] = draft.into[over_channels, 2]
-    draft.into[over_channels, 2] = 1.0
+    draft.out[over_channels, 0] = draft.out[over_channels, :2].prod(axis=1)
+    draft.into[over_channels, 0] = draft.out[over_channels, 0]
+    draft.into[over_channels, 1:] = np.stack([draft.into[over_channels, 2], np.ones(over_channels.sum())], 1)
+    draft.out[over_channels, 1] = 1.0
 
 
 def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:

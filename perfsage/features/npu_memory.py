@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_broken_rooms import BETWEEN, broken_rooms
 from perfsage.features.npu_chains import chains
 from perfsage.features.npu_copies import BILINEAR, NEAREST
 from perfsage.features.npu_depths import deep_formats
-from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
+from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu_spills import Ranges
 from perfsage.features.npu_work import Float64, round_up
@@ -43,12 +44,13 @@ def npu_live(
 
     `refused` bool[n, 2] is left to the CPU by U55 and by U85.
     """
-    alike = (refused[:, 0] == refused[:, 1]).all()
+    rows = [in_rows(operands, u85=u85) for u85 in (False, True)]
+    alike = (refused[:, 0] == refused[:, 1]).all() and (rows[0] == rows[1]).all()
     made = np.empty((len(refused), len(LIVE_NAMES)))
     for generation in (0, 1):
         outside = refused[:, generation]
         if generation == 0 or not alike:
-            formats = tensor_formats(subgraph, operands, outside)
+            formats = tensor_formats(subgraph, operands, outside, rows[generation])
             base = base_of(subgraph, operands, outside)
         u85 = bool(generation)
         owner = chains(subgraph, operands, outside, base.owner).root[base.owner] if u85 else base.owner
@@ -72,12 +74,11 @@ def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
 def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[Flags, Float64]]:
     """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
     instead = operands.is_type("SOFTMAX") & ~refused
-    squares = operands.is_type("SQUARED_DIFFERENCE") & ~refused
     depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
     rows = elements / depth
     integers = _SUM_BYTES * rows * round_up(depth, BRICK)
     softmax = integers + _SUM_BYTES * rows + rows * np.maximum(_SUM_BYTES * depth, _ROW_BYTES)
-    rooms = {"instead": (instead, softmax), "beside": (squares, 2.0 * integers)}
+    rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
     doubled = operands.is_type(BILINEAR, NEAREST) & ~refused
     if doubled.any() and not u85:
         # Images are doubled several times, each time into a new one.
@@ -111,7 +112,7 @@ def _live(
     data, result = shared.root[operands.data], shared.root[operands.result]
     dies, begins = end[data] == rows, begin[result] == rows
     made = []
-    for each in sizes:
+    for inner, each in enumerate(sizes):
         bytes_ = np.zeros(len(each))
         np.maximum.at(bytes_, root, each[:-1][alive])
         used = np.flatnonzero((end >= begin) & (bytes_ > 0))
@@ -120,6 +121,9 @@ def _live(
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
         replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
         for name, (there, room) in rooms.items():
+            if name == BETWEEN:
+                live = np.where(there & (inner == 0), live + room, live)
+                continue
             live = np.where(there, np.maximum(live, live - replaced[name] + room), live)
         made.append((live, Ranges(shared.root, begin, end, bytes_, alone)))
     return made

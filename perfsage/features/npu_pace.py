@@ -6,7 +6,7 @@ import numpy as np
 
 from perfsage.features.npu_fetch import SCALE_BYTES, Moved
 from perfsage.features.npu_systems import Systems
-from perfsage.features.npu_work import DEPTHWISE, Float64, Work
+from perfsage.features.npu_work import Float64, Work
 
 
 def block_cycles(
@@ -23,18 +23,17 @@ def block_cycles(
     Scales and biases have to be there before outputs are: from a copy in SRAM (the first column), or from
     where constants are. The last two columns are the same if inputs and outputs were at the graph's ends.
     """
-    weighted = work.is_matrix | (work.kind == DEPTHWISE)
     made = []
     ends = (bytes_moved.enter, bytes_moved.leave), (bytes_moved.enter_far, bytes_moved.leave_far)
     for enter, leave in ends:
         for memory in (systems.near, systems.far):
-            after = np.where(weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
+            after = np.where(work.is_weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
             made.append(paced(products, np.maximum(outputs, after), count, enter, leave))
     return np.stack(made, axis=1)
 
 
 def paced(products: Float64, after: Float64, count: Float64, enter: Float64, leave: Float64) -> Float64:
-    """Return the same for cycles of what comes `after` the products of a block, and of its transfers."""
+    """Return the cycles of `count` blocks, the first of which has to come and the last one to go."""
     apart = np.where(count > 1, abs(leave - enter), 0.0)
     issued = (apart + products + after) / 4.0
     first, second = np.maximum(products, issued), np.maximum(after, issued)

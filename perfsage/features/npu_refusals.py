@@ -38,6 +38,8 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
     floats = type_flags(FLOATS)[operands.tensor_type]
     both |= floats[operands.data] | floats[operands.result]
+    # A mean over channels needs a side of 1.
+    both |= operands.is_type("MEAN") & (shapes[:, 3] != shapes[:, 6]) & (shapes[:, 4:7] > 1).all(axis=1)
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [

@@ -155,7 +155,7 @@ def _summed(whole: Work, geometries: tuple[Geometry, ...], systems: Systems) -> 
     enter = near.read_latency + np.floor(read / near.rate)
     leave = near.write_latency + np.floor(BYTES * high * wide / near.rate)
     nothing = np.zeros(len(sums))
-    bytes_moved = Moved(*(nothing,) * 6, enter=enter, leave=leave)
+    bytes_moved = Moved(*(nothing,) * 7, enter=enter, leave=leave, enter_far=enter, leave_far=leave)
     cycles = cycles_u55(sums, systems, systems.output_cycles[:, _OTHER], blocks, bytes_moved)[:, 0]
     across = ceil_div(sums.out_h, blocks.height) * ceil_div(sums.out_w, blocks.width)
     kept = np.where(rows > FEW_ELEMENTS, rows, BRICK * rows)

@@ -21,6 +21,7 @@ MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
 BY_OUTPUT, BY_KERNEL = 1, 2
 """How a stride beyond what the hardware can do is split."""
 NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
+SQUARES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,22 @@ class Work:
     kernel_w: Float64
     stride_h: Float64
     stride_w: Float64
+    wide: Float64
+    """Bytes of an element of the result: a mean is an integer of 32 bits at first."""
+    flat: Flags
+    """Whether a squared difference has fewer than four dimensions."""
+    merged: Flags
+    """Whether a transpose also turns the last two axes, for a product of two tensors that reads it."""
+    turned: NDArray[np.int64]
+    """Whether a product of two has to turn its second operand first: 2 where that enters the graph."""
+    constant: Float64
+    """Elements that arithmetic reads from where constants are, on U55 and U65."""
+    doubled: Flags
+    """Whether both operands are broadcast, which U55 and U65 do one after the other."""
+    second_h: Float64
+    second_w: Float64
+    second_c: Float64
+    """The other operand of what is lowered to several operators, and 0 elsewhere."""
     span_h: Float64
     span_w: Float64
     """Kernels with their dilation: (k - 1) d + 1."""
@@ -108,10 +125,18 @@ class Work:
         # Each element of the kernel finds every input that it needs beside the one before.
         for axis in "hw":
             parts[f"in_{axis}"] = np.where(apart, getattr(self, f"out_{axis}"), parts[f"in_{axis}"])
+        # A product of two tensors is one for each of a batch, which lies over the rows.
+        rows = np.where(self.kind_u85 == PRODUCT, self.out_h, 1.0)
+        parts["in_h"] /= rows
         return replace(
             self,
             kind=self.kind_u85,
-            passes=self.passes_u85 * elements,
+            constant=np.zeros(len(self)),
+            doubled=np.zeros(len(self), dtype=np.bool_),
+            passes=self.passes_u85 * elements * rows,
+            out_h=self.out_h / rows,
+            out_w=np.where(self.merged, self.out_c, self.out_w),
+            out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
             target=self.target_u85,
             # Each part looks at all of the image.
@@ -123,6 +148,11 @@ class Work:
     def is_matrix(self) -> Flags:
         """Whether inputs are summed over channels."""
         return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
+
+    @property
+    def is_weighted(self) -> Flags:
+        """Whether there are weights, with scales and biases."""
+        return np.asarray((self.kind == CONVOLUTION) | (self.kind == DEPTHWISE))
 
     @property
     def repeats(self) -> Float64:
