@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu_copies import BILINEAR, NEAREST
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
+from perfsage.features.npu_recurrent_memory import recurrent_room
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu_spills import Ranges
 from perfsage.features.npu_work import Float64, round_up
@@ -54,6 +55,9 @@ def npu_live(
         rooms = _rooms(operands, outside, u85=bool(generation))
         both = _live(subgraph, operands, lives, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
+        made[:, 2 * generation : 2 * generation + 2] += recurrent_room(
+            operands, outside, u85=bool(generation)
+        )
     return made, both[-1][1]
 
 
