@@ -13,6 +13,7 @@ from perfsage.features.npu_geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu_lowering import work_of
 from perfsage.features.npu_prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu_recurrent import add_steps, recurrent_steps
+from perfsage.features.npu_reductions import add_reductions
 from perfsage.features.npu_work import NOTHING, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -54,6 +55,7 @@ def npu_columns(
     constants = constant_bytes(subgraph, operands, work, refused)
     made[:, 4] = coded + constants[:, IS_U85]
     made[:, 5] = fetch.ahead
+    add_reductions(made, subgraph, operands, work)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_axes import mean_over_channels
 from perfsage.features.npu_copies import (
     BILINEAR,
     NEAREST,
@@ -77,7 +78,7 @@ def work_of(
     columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
     _lay_out_rows(draft, operands, shapes)
-    _widen_means(draft, operands)
+    _widen_means(draft, subgraph, operands)
     passes = lower_resizing(draft, operands, columns.attribute("half_pixel_centers").astype(bool))
     enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
@@ -171,10 +172,11 @@ def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
         draft.out[row, :2] = draft.into[row, :2] = (height, rows // height)
 
 
-def _widen_means(draft: Draft, operands: Operands) -> None:
+def _widen_means(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
     """A mean is a depthwise convolution with a kernel as large as what it takes the mean over."""
     mean = operands.is_type("MEAN")
-    over_area = mean & (draft.out[:, 2] == draft.into[:, 2])
+    over_channels = mean_over_channels(subgraph, operands)
+    over_area = mean & (draft.out[:, 2] == draft.into[:, 2]) & ~over_channels
     draft.kernel[over_area] = draft.into[over_area, :2] / np.maximum(draft.out[over_area, :2], 1.0)
     flat = (
         over_area & (draft.kernel[:, 0] > MOST_MEAN_HEIGHT) & (draft.kernel.prod(axis=1) <= MOST_MEAN_KERNEL)
@@ -182,9 +184,12 @@ def _widen_means(draft: Draft, operands: Operands) -> None:
     flat &= (draft.out[:, :2] == 1).all(axis=1)
     for sizes in (draft.kernel, draft.into):
         sizes[flat, 1], sizes[flat, 0] = sizes[flat, :2].prod(axis=1), 1.0
-    over_channels = mean & ~over_area & (draft.out[:, 2] == 1)
-    draft.kernel[over_channels, 1] = draft.into[over_channels, 2]
-    draft.into[over_channels, 2] = 1.0
+    # Channels become the width of one, below each other.
+    count, depth = draft.into[over_channels, :2].prod(axis=1), draft.into[over_channels, 2]
+    one = np.ones(len(count))
+    draft.out[over_channels] = np.stack([count, one, one], axis=1)
+    draft.into[over_channels] = np.stack([count, depth, one], axis=1)
+    draft.kernel[over_channels] = np.stack([one, depth], axis=1)
 
 
 def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:

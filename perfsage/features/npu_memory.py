@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu_copies import BILINEAR, NEAREST
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, tensor_formats
 from perfsage.features.npu_recurrent_memory import recurrent_room
+from perfsage.features.npu_reductions_memory import reduction_room
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu_spills import Ranges
 from perfsage.features.npu_work import Float64, round_up
@@ -55,9 +56,11 @@ def npu_live(
         rooms = _rooms(operands, outside, u85=bool(generation))
         both = _live(subgraph, operands, lives, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
-        made[:, 2 * generation : 2 * generation + 2] += recurrent_room(
-            operands, outside, u85=bool(generation)
-        )
+        for room in (
+            recurrent_room(operands, outside, u85=bool(generation)),
+            reduction_room(subgraph, operands, outside, formats, u85=bool(generation)),
+        ):
+            made[:, 2 * generation : 2 * generation + 2] += room
     return made, both[-1][1]
 
 

@@ -1,0 +1,51 @@
+"""Over which axes a reduction goes, from the shapes of what it reads and makes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu_work import Flags
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+AXES = ((1, 2), (2,), (1,), (3,), (2, 3), (1, 2, 3), (1, 3))
+"""Sets of axes of n, h, w, c: the first that fits is taken, but an index is of the last axis if it can be."""
+
+
+def reduced_axes(subgraph: Subgraph, operands: Operands, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    """Return the axes, ascending, of each operator in `rows`; those of an image where no set fits."""
+    data, result = operands.dimensions[operands.data[rows]], operands.dimensions[operands.result[rows]]
+    keep = subgraph.columns.attribute("keep_dims")[rows].astype(bool)
+    place = operands.is_type("ARG_MAX")[rows]
+    made: list[tuple[int, ...]] = [(3,) if last else (1, 2) for last in place.tolist()]
+    open_ = np.ones(len(rows), dtype=np.bool_)
+    for attempt, axes in enumerate(((3,), *AXES)):
+        fits = open_ & _fits(data, result, keep, axes) & (place if attempt == 0 else True)
+        for row in np.flatnonzero(fits).tolist():
+            made[row] = tuple(a for a in axes if data[row, a] > 1) or axes
+        open_ &= ~fits
+    return made
+
+
+def _fits(
+    data: NDArray[np.float64], result: NDArray[np.float64], keep: Flags, axes: tuple[int, ...]
+) -> Flags:
+    """Return whether a result has the shape of data without these axes, bool[k]."""
+    rest = [axis for axis in range(4) if axis not in axes]
+    removed = np.ones(data.shape)
+    removed[:, len(axes) :] = data[:, rest]
+    kept = data.copy()
+    kept[:, list(axes)] = 1.0
+    return np.asarray((np.where(keep[:, None], kept, removed) == result).all(axis=1))
+
+
+def mean_over_channels(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators are means over channels alone, bool[n]."""
+    depth = operands.dimensions[:, 3]
+    # Where these are as many, the image's last axis is as long, and it comes first.
+    made = operands.is_type("MEAN") & (depth[operands.data] != depth[operands.result])
+    rows = np.flatnonzero(made)
+    if len(rows):
+        made[rows] = [axes == (3,) for axes in reduced_axes(subgraph, operands, rows)]
+    return made
