@@ -37,14 +37,15 @@ def _fits(
     removed[:, len(axes) :] = data[:, rest]
     kept = data.copy()
     kept[:, list(axes)] = 1.0
-    return np.asarray((np.where(keep[:, None], kept, removed) == result).all(axis=1))
+    same = np.where(keep[:, None], kept, removed) == result
+    return np.asarray(same.all(axis=1), dtype=np.bool_)
 
 
 def mean_over_channels(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which operators are means over channels alone, bool[n]."""
     depth = operands.dimensions[:, 3]
     # Where these are as many, the image's last axis is as long, and it comes first.
-    made = operands.is_type("MEAN") & (depth[operands.data] != depth[operands.result])
+    made: Flags = operands.is_type("MEAN") & (depth[operands.data] != depth[operands.result])
     rows = np.flatnonzero(made)
     if len(rows):
         made[rows] = [axes == (3,) for axes in reduced_axes(subgraph, operands, rows)]

@@ -57,6 +57,10 @@ _U85 = np.array(IS_U85, dtype=np.bool_)
 _NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
 _WRITTEN_INSIDE = np.array([g.edge.write_latency - g.near.write_latency for g in GEOMETRIES])
 """Cycles that a step saves where its result does not leave the graph."""
+_READ_OUTSIDE = np.array(
+    [g.edge.read_latency - g.near.read_latency if g.generation == 65 else 0.0 for g in GEOMETRIES]
+)
+"""U65 plans its copies of weights while what is read is still taken to lie in DRAM."""
 _STREAMS = np.array([float(g.cores) for g in GEOMETRIES])
 _INTERLEAVED = np.where(_U85, _STREAMS, 0.0)
 
@@ -160,7 +164,7 @@ def _two_steps(made: Float64, coded: Float64, clamp: Float64) -> tuple[dict[str,
     table = np.zeros((count, 2, GATES, _GATE_ROWS, *made.shape[1:]))
     table[:, :, :, :2] = made.reshape(count, 1, 1, 2, *made.shape[1:])
     for name in ("cycles", "cycles_direct"):
-        table[:, :, :, 2, COSTS.index(name)] = clamp[:, None, None, None]
+        table[:, :, :, 2, COSTS.index(name)] = clamp[:, None, None, None] + _READ_OUTSIDE
     spread = np.zeros((count, 2, GATES, _GATE_ROWS, coded.shape[1]))
     spread[:, :, :, :2] = coded.reshape(count, 1, GATES, 2, -1)
     table = table.reshape(-1, *made.shape[1:])

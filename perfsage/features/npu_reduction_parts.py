@@ -7,15 +7,15 @@ well (U55 and U65); a sum is a convolution by ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from perfsage.features.npu_work import CONVOLUTION, DEPTHWISE, ELEMENTWISE, POOLING, TRANSPOSED
 
 Sizes = tuple[float, float, float]
 """Height, width, channels."""
+HEIGHT, WIDTH = 1, 2
 _TILE, _DEPTH = 64.0, 16.0
 
 
@@ -53,10 +53,12 @@ def parts_of(
 
 def _largest(size: list[float], axes: tuple[int, ...], least: bool) -> Iterator[Part]:
     for axis in axes:
+        # Columns are reduced where they are, in bricks; else values lie in a row.
+        brick = _DEPTH if axis == WIDTH and size[0] == 1 else 1.0
         if least:
-            yield _elementwise(float(np.prod(size)), new=0.0)
+            yield _elementwise(_stored(size, brick), new=0.0)
         outer, width, inner = _around(size, axis)
-        native = axis == 1 and size[0] == 1
+        native = axis == HEIGHT and size[0] == 1
         kernel = (1.0, width)
         yield Part(
             kind=POOLING, out=(outer, 1.0, inner), into=(outer, width, inner), kernel=kernel,
@@ -69,7 +71,11 @@ def _largest(size: list[float], axes: tuple[int, ...], least: bool) -> Iterator[
             )  # fmt: skip
         size = [1.0 if i == axis else n for i, n in enumerate(size)]
         if least:
-            yield _elementwise(float(np.prod(size)), new=0.0)
+            yield _elementwise(_stored(size, brick), new=0.0)
+
+
+def _stored(size: list[float], brick: float) -> float:
+    return math.prod(size[:3]) * math.ceil(size[3] / brick) * brick
 
 
 def _place(size: list[float], axis: int) -> Iterator[Part]:
@@ -88,8 +94,8 @@ def _place(size: list[float], axis: int) -> Iterator[Part]:
 
 
 def _sum(size: list[float], axes: tuple[int, ...]) -> Iterator[Part]:
-    outer, inner = float(np.prod(size[: axes[0]])), float(np.prod(size[axes[-1] + 1 :]))
-    depth = float(np.prod(size[axes[0] : axes[-1] + 1]))
+    outer, inner = math.prod(size[: axes[0]]), math.prod(size[axes[-1] + 1 :])
+    depth = math.prod(size[axes[0] : axes[-1] + 1])
     if inner > 1:
         yield Part(kind=TRANSPOSED, out=(outer, inner, depth), into=(outer, depth, inner))
     height, width = (
@@ -111,8 +117,8 @@ def _elementwise(
 
 def _tiles(count: float) -> Sizes:
     """Return so many values as an image of 16 channels."""
-    return 4.0, float(np.ceil(count / _TILE)), _DEPTH
+    return 4.0, float(math.ceil(count / _TILE)), _DEPTH
 
 
 def _around(size: list[float], axis: int) -> Sizes:
-    return float(np.prod(size[:axis])), size[axis], float(np.prod(size[axis + 1 :]))
+    return math.prod(size[:axis]), size[axis], math.prod(size[axis + 1 :])
