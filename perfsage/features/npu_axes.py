@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_work import Flags
-from perfsage.features.operands import Operands
-from perfsage.graph import Subgraph
+from perfsage.features.operands import Flags, Operands
+from perfsage.graph.columns import Columns
 
 AXES = ((1, 2), (2,), (1,), (3,), (2, 3), (1, 2, 3), (1, 3))
 """Sets of axes of n, h, w, c: the first that fits is taken, but an index is of the last axis if it can be."""
 
 
-def reduced_axes(subgraph: Subgraph, operands: Operands, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
+def reduced_axes(columns: Columns, operands: Operands, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
     """Return the axes, ascending, of each operator in `rows`; those of an image where no set fits."""
     data, result = operands.dimensions[operands.data[rows]], operands.dimensions[operands.result[rows]]
-    keep = subgraph.columns.attribute("keep_dims")[rows].astype(bool)
+    keep = columns.attribute("keep_dims")[rows].astype(bool)
     place = operands.is_type("ARG_MAX")[rows]
     made: list[tuple[int, ...]] = [(3,) if last else (1, 2) for last in place.tolist()]
     open_ = np.ones(len(rows), dtype=np.bool_)
@@ -41,12 +40,24 @@ def _fits(
     return np.asarray(same.all(axis=1), dtype=np.bool_)
 
 
-def mean_over_channels(subgraph: Subgraph, operands: Operands) -> Flags:
+def mean_over_channels(columns: Columns, operands: Operands) -> Flags:
     """Return which operators are means over channels alone, bool[n]."""
+    return _means(columns, operands, alone=True)
+
+
+def unable_means(columns: Columns, operands: Operands) -> Flags:
+    """Return which means over channels are of whole images, bool[n]: Vela leaves these to the CPU."""
+    image = (operands.dimensions[operands.data, 1:] > 1).all(axis=1)
+    return image & _means(columns, operands, alone=False)
+
+
+def _means(columns: Columns, operands: Operands, *, alone: bool) -> Flags:
+    """Return which operators are means over channels, and over nothing else if `alone`, bool[n]."""
     depth = operands.dimensions[:, 3]
     # Where these are as many, the image's last axis is as long, and it comes first.
     made: Flags = operands.is_type("MEAN") & (depth[operands.data] != depth[operands.result])
     rows = np.flatnonzero(made)
     if len(rows):
-        made[rows] = [axes == (3,) for axes in reduced_axes(subgraph, operands, rows)]
+        found = reduced_axes(columns, operands, rows)
+        made[rows] = [axes == (3,) if alone else 3 in axes for axes in found]
     return made

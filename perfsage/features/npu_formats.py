@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_axes import mean_over_channels
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
@@ -41,6 +42,7 @@ _RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[np.int64]:
     """Return the format of each tensor, int64[tensors + 1]; `refused` bool[n] goes to and from the CPU."""
     renamed = renaming(operands) | _uneven(subgraph, operands)
+    renamed |= mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):

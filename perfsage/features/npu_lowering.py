@@ -175,7 +175,7 @@ def _lay_out_rows(draft: Draft, operands: Operands, shapes: Float64) -> None:
 def _widen_means(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
     """A mean is a depthwise convolution with a kernel as large as what it takes the mean over."""
     mean = operands.is_type("MEAN")
-    over_channels = mean_over_channels(subgraph, operands)
+    over_channels = mean_over_channels(subgraph.columns, operands)
     over_area = mean & (draft.out[:, 2] == draft.into[:, 2]) & ~over_channels
     draft.kernel[over_area] = draft.into[over_area, :2] / np.maximum(draft.out[over_area, :2], 1.0)
     flat = (

@@ -33,7 +33,7 @@ def add_reductions(made: Float64, subgraph: Subgraph, operands: Operands, work: 
     if not len(rows):
         return
     kinds = [operands.is_type(name) for name in ("ARG_MAX", "SUM", "REDUCE_MIN")]
-    axes = reduced_axes(subgraph, operands, rows)
+    axes = reduced_axes(subgraph.columns, operands, rows)
     sizes = operands.dimensions[operands.data[rows]].tolist()
     parts = [
         list(parts_of(size, over, *(bool(kind[row]) for kind in kinds)))

@@ -28,7 +28,7 @@ def reduction_room(
     made = np.zeros((len(refused), 2))
     moved = [
         row
-        for row, axes in zip(summed, reduced_axes(subgraph, operands, summed), strict=True)
+        for row, axes in zip(summed, reduced_axes(subgraph.columns, operands, summed), strict=True)
         if axes[-1] < 3
     ]
     made[moved] = operands.elements[operands.data[moved], None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_axes import unable_means
 from perfsage.features.npu_recurrent_memory import recurrent_refusals
 from perfsage.features.operands import FLOATS, Operands, type_flags
 from perfsage.graph.columns import Columns
@@ -39,6 +40,7 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
     floats = type_flags(FLOATS)[operands.tensor_type]
     both |= floats[operands.data] | floats[operands.result] | recurrent_refusals(columns, operands)
+    both |= unable_means(columns, operands)
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [

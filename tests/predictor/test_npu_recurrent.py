@@ -96,3 +96,18 @@ def test_a_sum_over_channels_is_a_convolution(device: str) -> None:
 def test_a_mean_over_channels_has_these_as_its_width(device: str, keep: bool) -> None:
     data = _data(lambda b, x: b.mean(x, axes=(2,), keep_dims=keep), 1, 50, 120)
     assert _ratios(device, data)[0] == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("device", [*DEVICES, "ethos-u65-512"])
+def test_a_mean_over_channels_reads_them_in_a_row(device: str) -> None:
+    data = _data(lambda b, x: b.mean(b.fully_connected(x, 88), axes=(2,), keep_dims=True), 1, 36, 40)
+    assert _ratios(device, data)[0] == pytest.approx(1, abs=0.06)
+
+
+def test_means_over_channels_of_images_go_to_the_cpu() -> None:
+    data = _data(lambda b, x: b.mean(b.conv(x, 24), axes=(3,), keep_dims=True), 1, 8, 8, 16)
+    features = extract_features(read_graph(data))
+    assert features.cost("cycles_u55_128")[1] == features.cost("cycles_u85_256")[1] == 0
+    theirs = vela("ethos-u55-128", data)
+    assert theirs is not None
+    assert ours("ethos-u55-128", features)[0] == pytest.approx(theirs[0], rel=0.05)
