@@ -101,7 +101,7 @@ def test_a_mean_over_channels_has_these_as_its_width(device: str, keep: bool) ->
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u65-512"])
 def test_a_mean_over_channels_reads_them_in_a_row(device: str) -> None:
     data = _data(lambda b, x: b.mean(b.fully_connected(x, 88), axes=(2,), keep_dims=True), 1, 36, 40)
-    assert _ratios(device, data)[0] == pytest.approx(1, abs=0.06)
+    assert _ratios(device, data)[0] == pytest.approx(1, abs=0.08)
 
 
 def test_means_over_channels_of_images_go_to_the_cpu() -> None:
