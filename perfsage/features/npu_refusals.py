@@ -16,6 +16,8 @@ from perfsage.graph.columns import Columns
 
 Flags = NDArray[np.bool_]
 MOST_SOFTMAX_ROWS = 65536
+MOST_PLACES = 127
+"""U55 and U65 find the largest of so many channels at most."""
 _SUPPORTED = """
     ADD AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED
     LOGISTIC MAX_POOL_2D MUL RELU RELU_0_TO_1 RELU6 RELU_N1_TO_1 RESHAPE REVERSE_V2 SOFTMAX TANH PAD
@@ -42,6 +44,7 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     both |= floats[operands.data] | floats[operands.result] | recurrent_refusals(columns, operands)
     both |= unable_means(columns, operands)
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
+    old |= operands.is_type("ARG_MAX") & (shapes[:, 6] > MOST_PLACES)
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [
         _resizes(columns, operands, shapes, u85=False) | old,

@@ -111,3 +111,10 @@ def test_means_over_channels_of_images_go_to_the_cpu() -> None:
     theirs = vela("ethos-u55-128", data)
     assert theirs is not None
     assert ours("ethos-u55-128", features)[0] == pytest.approx(theirs[0], rel=0.05)
+
+
+def test_places_among_many_channels_are_found_by_the_cpu_of_u55() -> None:
+    data = _data(lambda b, x: b.arg_max(b.tanh(x)), 1, 12, 150)
+    features = extract_features(read_graph(data))
+    assert features.cost("cycles_u55_128")[1] == 0 < features.cost("cycles_u85_256")[1]
+    assert _ratios("ethos-u55-128", data)[0] == pytest.approx(1, abs=0.15)
