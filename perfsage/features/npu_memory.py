@@ -58,7 +58,7 @@ def npu_live(
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
         for room in (
             recurrent_room(operands, outside, u85=bool(generation)),
-            reduction_room(subgraph, operands, outside, formats, u85=bool(generation)),
+            reduction_room(subgraph, operands, outside, formats, size, u85=bool(generation)),
         ):
             made[:, 2 * generation : 2 * generation + 2] += room
     return made, both[-1][1]

@@ -15,11 +15,18 @@ _SHORT_BYTES, _INTEGER_BYTES = 2.0, 4.0
 
 
 def reduction_room(
-    subgraph: Subgraph, operands: Operands, refused: Flags, formats: NDArray[np.int64], *, u85: bool
+    subgraph: Subgraph,
+    operands: Operands,
+    refused: Flags,
+    formats: NDArray[np.int64],
+    size: Float64,
+    *,
+    u85: bool,
 ) -> Float64 | float:
     """Return bytes, float64[n, 2]: with all in SRAM, and with what enters and leaves the graph in DRAM.
 
     U55 and U65 keep values of 16 bits to find places; sums of other than channels are transposed before.
+    `formats` int64 and `size` float64 in bytes are those of each tensor, [tensors + 1].
     """
     placed = operands.is_type("ARG_MAX") & ~refused & (not u85)
     summed = np.flatnonzero(operands.is_type("SUM") & ~refused)
@@ -35,16 +42,15 @@ def reduction_room(
     rows = np.flatnonzero(placed)
     if len(rows):
         data, result = operands.data[rows], operands.result[rows]
-        inside = np.stack([np.ones(len(rows)), formats[data] != EDGE], axis=1)
+        inside = np.stack([size[data], np.where(formats[data] != EDGE, size[data], 0.0)], axis=1)
         leaves = np.stack([np.ones(len(rows)), formats[result] != EDGE], axis=1)
         made[rows] = _places(operands.elements[data], operands.elements[result], inside, leaves)
     return made
 
 
-def _places(elements: Float64, places: Float64, inside: Float64, leaves: Float64) -> Float64:
+def _places(elements: Float64, places: Float64, entering: Float64, leaves: Float64) -> Float64:
     """Return what the largest of three steps takes more than the ends that are in SRAM, float64[k, 2]."""
     shorts, bricks = _SHORT_BYTES * elements, _SHORT_BYTES * BRICK * places
-    entering = elements[:, None] * inside
     leaving = _INTEGER_BYTES * places[:, None] * leaves
     pooled = (shorts + _SHORT_BYTES * places)[:, None]
     written = bricks[:, None] + np.maximum(leaving, _SHORT_BYTES * places[:, None])
