@@ -25,14 +25,22 @@ def reduction_room(
 ) -> Float64 | float:
     """Return bytes, float64[n, 2]: with all in SRAM, and with what enters and leaves the graph in DRAM.
 
-    U55 and U65 keep values of 16 bits to find places; sums of other than channels are transposed before.
+    Between two axes, the result of the first is kept. U55 and U65 keep values of 16 bits to find places;
+    sums of other than channels are transposed before.
     `formats` int64 and `size` float64 in bytes are those of each tensor, [tensors + 1].
     """
     placed = operands.is_type("ARG_MAX") & ~refused & (not u85)
     summed = np.flatnonzero(operands.is_type("SUM") & ~refused)
-    if not (placed.any() or len(summed)):
+    largest = np.flatnonzero(operands.is_type("REDUCE_MAX", "REDUCE_MIN") & ~refused)
+    if not (placed.any() or len(summed) or len(largest)):
         return 0.0
     made = np.zeros((len(refused), 2))
+    for row, axes in zip(largest, reduced_axes(subgraph.columns, operands, largest), strict=True):
+        if len(axes) > 1:
+            # What is left of the first axis, instead of the result.
+            tensor, result = operands.data[row], operands.result[row]
+            left = operands.elements[tensor] / operands.dimensions[tensor, axes[0]]
+            made[row] = left, left - (operands.elements[result] if formats[result] != EDGE else 0.0)
     moved = [
         row
         for row, axes in zip(summed, reduced_axes(subgraph.columns, operands, summed), strict=True)
