@@ -13,6 +13,8 @@ from perfsage.features.npu_formats import EDGE
 from perfsage.features.npu_geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu_lowering import work_of
 from perfsage.features.npu_prefetch import Prefetch, Task, prefetched
+from perfsage.features.npu_recurrent import add_steps, recurrent_steps
+from perfsage.features.npu_reductions import add_reductions
 from perfsage.features.npu_work import NOTHING, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -53,23 +55,36 @@ def npu_columns(
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
     fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
-    once = coded * work.repeats[:, None]
+    made = _transfers(cost, coded, fetch, work.repeats[:, None])
+    made[:, 0] += COMMAND_CYCLES
+    constants = constant_bytes(subgraph, operands, work, refused)
+    made[:, 4] = coded + constants[:, IS_U85]
+    made[:, 5] = fetch.ahead
+    add_reductions(made, subgraph, operands, work)
+    steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
+    if steps is not None:
+        add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
+    np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
+    return made.reshape(len(coded), -1)
+
+
+def _transfers(
+    cost: dict[str, Float64], coded: Float64, fetch: Prefetch, repeats: Float64 | float
+) -> Float64:
+    """Return what each row takes and moves, float64[n, 2 + len(FETCHED), d] with the last two still empty."""
+    once = coded * repeats
     again = np.where(fetch.kept, coded * cost["readings"], 0.0)
     late = np.maximum(coded - fetch.first, 0.0)
     direct = np.where(fetch.kept, 0.0, once * cost["readings"])
     made = np.empty((len(coded), 2 + len(FETCHED), len(GEOMETRIES)))
-    made[:, 0] = fetch.cycles + COMMAND_CYCLES
+    made[:, 0] = fetch.cycles
     near = np.maximum(cost["near"] + again + np.where(fetch.kept, late, 0.0), cost["near_alone"])
     made[:, 1] = np.maximum(near, again * _NEAR_WEIGHTS)
     far = cost["far"] + cost["scale"]
     made[:, 2] = np.maximum(far + np.where(fetch.kept, once, direct), cost["far_alone"])
     awaited = np.maximum(far + np.where(fetch.kept, late, direct), direct * _FAR_WEIGHTS)
     made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), cost["scale"] * _FAR_SCALES)
-    constants = constant_bytes(subgraph, operands, work, refused)
-    made[:, 4] = coded + constants[:, IS_U85]
-    np.copyto(made, 0.0, where=refused[:, None, IS_U85])
-    made[:, 5] = fetch.ahead
-    return made.reshape(len(coded), -1)
+    return made
 
 
 def _tails(work: Work, operands: Operands) -> Float64:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_axes import mean_over_channels
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
@@ -52,6 +53,7 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     `refused` bool[n] goes to and from the CPU, `rows` bool[n] is as `in_rows` says.
     """
     renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands) | rows
+    renamed |= mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
@@ -69,9 +71,7 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
 def in_rows(operands: Operands, *, u85: bool) -> Flags:
     """Return which operators need what they read and write in rows, bool[n]."""
-    depth = operands.dimensions[:, 3]
-    means = operands.is_type("MEAN") & (depth[operands.data] != depth[operands.result])
-    return np.asarray(means if u85 else means | operands.is_type(*_ROWS))
+    return operands.is_type(*() if u85 else _ROWS)
 
 
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:

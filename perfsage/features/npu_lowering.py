@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_axes import mean_over_channels
 from perfsage.features.npu_broadcasts import constant_elements, doubled
 from perfsage.features.npu_copies import (
     BILINEAR,
@@ -90,7 +91,7 @@ def work_of(
     draft = _draft(columns, operands, shapes)
     _lay_out_rows(draft, operands, shapes)
     _stack_softmaxes(draft, operands)
-    _widen_means(draft, operands)
+    _widen_means(draft, subgraph, operands)
     passes = lower_resizing(draft, operands, columns.attribute("half_pixel_centers").astype(bool))
     enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
@@ -212,10 +213,11 @@ def _stack_softmaxes(draft: Draft, operands: Operands) -> None:
     draft.batch[softmax] = 1.0
 
 
-def _widen_means(draft: Draft, operands: Operands) -> None:
+def _widen_means(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
     """A mean is a depthwise convolution with a kernel as large as what it takes the mean over."""
     mean = operands.is_type("MEAN")
-    over_area = mean & (draft.out[:, 2] == draft.into[:, 2])
+    over_channels = mean_over_channels(subgraph.columns, operands)
+    over_area = mean & (draft.out[:, 2] == draft.into[:, 2]) & ~over_channels
     draft.kernel[over_area] = draft.into[over_area, :2] / np.maximum(draft.out[over_area, :2], 1.0)
     flat = (
         over_area & (draft.kernel[:, 0] > MOST_MEAN_HEIGHT) & (draft.kernel.prod(axis=1) <= MOST_MEAN_KERNEL)
@@ -223,13 +225,12 @@ def _widen_means(draft: Draft, operands: Operands) -> None:
     flat &= (draft.out[:, :2] == 1).all(axis=1)
     for sizes in (draft.kernel, draft.into):
         sizes[flat, 1], sizes[flat, 0] = sizes[flat, :2].prod(axis=1), 1.0
-    over_channels = mean & ~over_area & (draft.out[:, 2] == 1)
-    # Pixels become rows, and their channels the columns of an image of one channel.
-    draft.kernel[over_channels, 1] = draft.into[over_channels, 2]
-    draft.out[over_channels, 0] = draft.out[over_channels, :2].prod(axis=1)
-    draft.into[over_channels, 0] = draft.out[over_channels, 0]
-    draft.into[over_channels, 1:] = np.stack([draft.into[over_channels, 2], np.ones(over_channels.sum())], 1)
-    draft.out[over_channels, 1] = 1.0
+    # Channels become the width of one, below each other.
+    count, depth = draft.into[over_channels, :2].prod(axis=1), draft.into[over_channels, 2]
+    one = np.ones(len(count))
+    draft.out[over_channels] = np.stack([count, one, one], axis=1)
+    draft.into[over_channels] = np.stack([count, depth, one], axis=1)
+    draft.kernel[over_channels] = np.stack([one, depth], axis=1)
 
 
 def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:

@@ -15,6 +15,8 @@ from perfsage.features.npu_chains import chains
 from perfsage.features.npu_copies import BILINEAR, NEAREST
 from perfsage.features.npu_depths import deep_formats
 from perfsage.features.npu_formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
+from perfsage.features.npu_recurrent_memory import recurrent_room
+from perfsage.features.npu_reductions_memory import reduction_room
 from perfsage.features.npu_sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu_spills import Ranges
 from perfsage.features.npu_work import Float64, round_up
@@ -61,6 +63,11 @@ def npu_live(
         rooms = _rooms(operands, outside, u85=u85)
         both = _live(subgraph, operands, lives, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
+        for room in (
+            recurrent_room(operands, outside, u85=u85),
+            reduction_room(subgraph, operands, outside, stored, size, u85=u85),
+        ):
+            made[:, 2 * generation : 2 * generation + 2] += room
     return made, both[-1][1]
 
 

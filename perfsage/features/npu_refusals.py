@@ -9,11 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu_axes import unable_means
+from perfsage.features.npu_recurrent_memory import recurrent_refusals
 from perfsage.features.operands import FLOATS, Operands, type_flags
 from perfsage.graph.columns import Columns
 
 Flags = NDArray[np.bool_]
 MOST_SOFTMAX_ROWS = 65536
+MOST_PLACES = 127
+"""U55 and U65 find the largest of so many channels at most."""
 _SUPPORTED = """
     ADD AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED
     LOGISTIC MAX_POOL_2D MUL RELU RELU_0_TO_1 RELU6 RELU_N1_TO_1 RESHAPE REVERSE_V2 SOFTMAX TANH PAD
@@ -37,10 +41,10 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     strides = np.stack([columns.attribute("stride_h"), columns.attribute("stride_w")], axis=1)
     both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
     floats = type_flags(FLOATS)[operands.tensor_type]
-    both |= floats[operands.data] | floats[operands.result]
-    # A mean over channels needs a side of 1.
-    both |= operands.is_type("MEAN") & (shapes[:, 3] != shapes[:, 6]) & (shapes[:, 4:7] > 1).all(axis=1)
+    both |= floats[operands.data] | floats[operands.result] | recurrent_refusals(columns, operands)
+    both |= unable_means(columns, operands)
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
+    old |= operands.is_type("ARG_MAX") & (shapes[:, 6] > MOST_PLACES)
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [
         _resizes(columns, operands, shapes, u85=False) | old,
