@@ -28,7 +28,9 @@ def constant_elements(operands: Operands, draft: Draft, ends: Ends) -> Float64:
     first, second = operands.constant[operands.data], operands.has_weight
     many = operands.elements[np.where(first, operands.data, operands.second)] > 1
     read = operands.is_type(*_PLAIN) & (draft.kind == ELEMENTWISE) & (first ^ second) & many
-    channels = np.where(first, draft.out[:, 2], stored(draft.out[:, 2], ends.source))
+    # What is broadcast twice comes from the first of the two, in bricks.
+    source = np.where(doubled(operands), BRICKS, ends.source)
+    channels = np.where(first, draft.out[:, 2], stored(draft.out[:, 2], source))
     return np.where(read, draft.out[:, 0] * draft.out[:, 1] * channels, 0.0)
 
 

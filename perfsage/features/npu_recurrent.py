@@ -140,7 +140,7 @@ def _layers(work: Work, lstms: Lstms) -> Work:
         **ends,
     }
     rows = work.take(np.repeat(lstms.rows, 2))
-    sizes = ("passes", "enlarged", "groups", "batch", "out_h", "in_h", "kernel", "stride", "span")
+    sizes = ("passes", "enlarged", "groups", "batch", "out_h", "in_h", "kernel", "stride", "span", "wide")
     for field in fields(Work):
         values = getattr(rows, field.name)
         one = field.name.startswith(sizes)

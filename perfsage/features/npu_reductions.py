@@ -76,7 +76,7 @@ def _work(parts: list[Part], work: Work, rows: NDArray[np.int64]) -> Work:
     for field in fields(Work):
         values = getattr(taken, field.name)
         made[field.name] = np.zeros(len(parts), dtype=values.dtype)
-    for name in ("passes", "passes_u85", "enlarged", "groups", "batch", "stride_h", "stride_w"):
+    for name in ("passes", "passes_u85", "enlarged", "groups", "batch", "stride_h", "stride_w", "wide"):
         made[name] = np.ones(len(parts))
     kind = np.array([part.kind for part in parts])
     made["kind"], made["kind_u85"] = kind, np.where(kind == TRANSPOSED, POOLING, kind)
