@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu_formats import ARITHMETIC, BRICKS, FUNCTIONS, LINEAR
+from perfsage.features.npu_formats import ARITHMETIC, BRICKS, FUNCTIONS, JOINTS, LINEAR, PARTS
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
@@ -38,7 +38,19 @@ def deepened(subgraph: Subgraph, operands: Operands, owner: Int64) -> Flags:
         for source in (operands.data, operands.second):
             alike = (dimensions[source] == dimensions[result]).all(axis=1)
             few &= alike | (elements[source] == 1) | (source == operands.absent)
+        few &= ~_sliced(subgraph, operands)
     return np.asarray(few)
+
+
+def _sliced(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators read a part of what lies in memory, or write one: these keep their shape."""
+    columns = subgraph.columns
+    part = np.zeros((2, operands.absent + 1), dtype=np.bool_)
+    read, written = columns.operator_outputs, columns.operator_inputs
+    for place, table, names in ((0, read, PARTS), (1, written, (*JOINTS, "PAD"))):
+        there = operands.is_type(*names)[table.row_indices] & (table.values >= 0)
+        part[place, table.values[there]] = True
+    return np.asarray(part[0, operands.data] | part[0, operands.second] | part[1, operands.result])
 
 
 def deep_shapes(elements: NDArray[np.float64]) -> NDArray[np.float64]:
