@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features import GRAPH_COLUMNS, GraphFeatures
-from perfsage.features.npu_geometry import geometry_of
+from perfsage.features.npu.geometry import geometry_of
 from perfsage.metrics import Metric
 from perfsage.models.calibration import Calibration
 from perfsage.models.manifest import DeviceEntry, Manifest

@@ -130,6 +130,6 @@ def _code_version() -> str:
     digest = hashlib.sha256()
     for package in (perfsage.features, perfsage.graph):
         for folder in package.__path__:
-            for path in sorted(Path(folder).glob("*.py")):
-                digest.update(path.name.encode() + path.read_bytes())
+            for path in sorted(Path(folder).rglob("*.py")):
+                digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]

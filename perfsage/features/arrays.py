@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError
-from perfsage.features.npu_fetch import FETCHED
-from perfsage.features.npu_geometry import GEOMETRY_NAMES
-from perfsage.features.npu_memory import LIVE_NAMES
+from perfsage.features.npu.fetch import FETCHED
+from perfsage.features.npu.geometry import GEOMETRY_NAMES
+from perfsage.features.npu.memory import LIVE_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
 FEATURE_SCHEMA = "8"
@@ -46,10 +46,10 @@ PHYSICAL_COLUMNS = (
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
 compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` and those
-after it what NPUs keep in SRAM (`npu_memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
+after it what NPUs keep in SRAM (`memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
 accelerator before memory (`npu_costs`), `near_*`, `far_*` and `awaited_*` the bytes that it moves and waits
-for (`npu_fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those
-of weights that are in SRAM beside activations (`npu_prefetch`).
+for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those
+of weights that are in SRAM beside activations (`prefetch`).
 """
 
 GRAPH_COLUMNS = (

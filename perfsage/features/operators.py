@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
-from perfsage.features.npu_columns import npu_columns
-from perfsage.features.npu_memory import npu_live
-from perfsage.features.npu_refusals import refusals
-from perfsage.features.npu_spills import evicted_bytes, spilled
+from perfsage.features.npu.columns import npu_columns
+from perfsage.features.npu.memory import npu_live
+from perfsage.features.npu.refusals import refusals
+from perfsage.features.npu.spills import evicted_bytes, spilled
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index

@@ -23,9 +23,9 @@ from perfsage.features.arrays import (
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
 )
-from perfsage.features.npu_fetch import SCALE_BYTES
-from perfsage.features.npu_geometry import GEOMETRIES, IS_U85, geometry_of
-from perfsage.features.npu_memory import LIVE_NAMES
+from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
+from perfsage.features.npu.memory import LIVE_NAMES
 
 OVERHEAD = 1 / 150
 """Operators per cycle, if nothing else took time."""

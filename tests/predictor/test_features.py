@@ -17,8 +17,8 @@ from perfsage.features import (
     save_features,
     type_index,
 )
-from perfsage.features.npu_chains import chains
-from perfsage.features.npu_formats import fused, makers
+from perfsage.features.npu.chains import chains
+from perfsage.features.npu.formats import fused, makers
 from perfsage.features.operands import Operands
 from perfsage.features.types import BUILTIN_SLOTS
 from perfsage.graph import read_graph

@@ -11,7 +11,8 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.errors import InvalidInputError, PerfsageError
-from perfsage.features import GraphFeatures, extract_features, extract_many, npu_cycles
+from perfsage.features import GraphFeatures, extract_features, extract_many
+from perfsage.features.npu import cycles
 from perfsage.graph import Graph, read_graph, strip_weights
 from perfsage.graph.joining import join
 from perfsage.graph.lifetimes import NEVER, lifetimes
@@ -40,9 +41,9 @@ def test_a_wide_convolution_beside_a_wider_one_costs_what_it_costs_alone() -> No
         b = Builder(dtype="int8", seed=3)
         b.output(b.conv(b.input((1, 4, 4, into)), channels))
         graphs.append(read_graph(b.finish()))
-    npu_cycles._known.clear()
+    cycles._known.clear()
     alone = extract_features(graphs[1])
-    npu_cycles._known.clear()
+    cycles._known.clear()
     assert_same(alone, extract_many(graphs)[1])
 
 

@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from perfsage.features.npu_blocks import choose_blocks
-from perfsage.features.npu_geometry import GEOMETRIES, GEOMETRY_NAMES, Geometry
-from perfsage.features.npu_search import SPLIT_DEPTH
-from perfsage.features.npu_work import CONVOLUTION, DEPTHWISE, ELEMENTWISE, POOLING, Work
+from perfsage.features.npu.blocks import choose_blocks
+from perfsage.features.npu.geometry import GEOMETRIES, GEOMETRY_NAMES, Geometry
+from perfsage.features.npu.search import SPLIT_DEPTH
+from perfsage.features.npu.work import CONVOLUTION, DEPTHWISE, ELEMENTWISE, POOLING, Work
 
 Block = tuple[int, int, int]
 _SHAPES = ("out_h", "out_w", "out_c", "in_h", "in_w", "in_c", "kernel_h", "kernel_w", "stride_h", "stride_w")

@@ -9,7 +9,7 @@ from benchmarks.npu_formulas import ours, vela
 from dataset.builder import Builder, Tensor
 from dataset.spaces.attention import attention, layer_norm
 from perfsage.features import extract_features
-from perfsage.features.npu_columns import COMMAND_CYCLES
+from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.graph import read_graph
 from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
 from profilers.npu.configuration import parse_configuration

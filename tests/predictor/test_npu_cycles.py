@@ -10,8 +10,8 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.features import extract_features
-from perfsage.features.npu_columns import COMMAND_CYCLES
-from perfsage.features.npu_geometry import GEOMETRIES, geometry_of
+from perfsage.features.npu.columns import COMMAND_CYCLES
+from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
 from perfsage.graph import read_graph
 from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
 from profilers.npu.configuration import configuration_names, parse_configuration

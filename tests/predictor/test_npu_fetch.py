@@ -10,7 +10,7 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.features import extract_features
-from perfsage.features.npu_columns import COMMAND_CYCLES
+from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.graph import read_graph
 from profilers.npu.configuration import parse_configuration
 from profilers.npu.tasks import _compile, _rows

@@ -9,7 +9,7 @@ import pytest
 
 from dataset.builder import Builder
 from perfsage.features import GraphFeatures, extract_features
-from perfsage.features.npu_columns import COMMAND_CYCLES
+from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.graph import read_graph
 from profilers.npu.tasks import compile_model
 

@@ -10,7 +10,7 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.features import GraphFeatures, extract_features
-from perfsage.features.npu_sharing import Base, sharing_of
+from perfsage.features.npu.sharing import Base, sharing_of
 from perfsage.features.operands import Operands
 from perfsage.graph import read_graph
 from profilers.npu.tasks import compile_model

@@ -10,11 +10,11 @@ import pytest
 
 from dataset.builder import Builder
 from perfsage.features import extract_features
-from perfsage.features.npu_columns import COMMAND_CYCLES
-from perfsage.features.npu_cycles import npu_costs
-from perfsage.features.npu_geometry import GEOMETRIES, geometry_of
-from perfsage.features.npu_lowering import work_of
-from perfsage.features.npu_softmax import deepened
+from perfsage.features.npu.columns import COMMAND_CYCLES
+from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
+from perfsage.features.npu.lowering import work_of
+from perfsage.features.npu.softmax import deepened
 from perfsage.features.operands import Operands
 from perfsage.graph import read_graph
 from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from perfsage.features.npu_spills import Ranges, spilled
-from perfsage.features.npu_work import SPILL_BYTES
+from perfsage.features.npu.spills import Ranges, spilled
+from perfsage.features.npu.work import SPILL_BYTES
 
 LIMIT = SPILL_BYTES[0]
 

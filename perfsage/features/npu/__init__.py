@@ -1,0 +1,15 @@
+"""What Ethos-U accelerators take for each operator, as Arm's compiler Vela 5 plans and estimates it.
+
+These formulas, with nothing learned, are what predictors start from (decisions 7, 9, 10 and 11):
+
+- `columns` is what others call for cycles and bytes, `memory` for SRAM, `refusals` for what stays on the CPU;
+- what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `depths`, `ends` and
+  `formats`;
+- accelerators: `geometry` describes them, `systems` puts them side by side;
+- blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
+- cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
+- weights that are copied ahead: `prefetch`, `slices`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `chains`, `constants`;
+- what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
+  `products`, `squares`, `turns`, `transposes`, `broadcasts`.
+"""

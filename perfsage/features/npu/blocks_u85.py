@@ -1,0 +1,103 @@
+"""The block of outputs that Ethos-U85 works on at once, as far as it decides what is read how often.
+
+Convolutions, products and copies are searched as on U55, in memories of their own for inputs and
+accumulators; all else has other rules (`blocks_alone`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu.blocks import SUM_BYTES, Blocks
+from perfsage.features.npu.blocks_alone import GRANULE, MOST, areas, input_units, streamed
+from perfsage.features.npu.geometry import Block, Geometry
+from perfsage.features.npu.search import (
+    Candidates,
+    Inputs,
+    Space,
+    candidates,
+    cheapest,
+    fetched,
+    needed,
+    volume,
+)
+from perfsage.features.npu.work import (
+    DEPTHWISE,
+    ELEMENTWISE,
+    POOLING,
+    PRODUCT,
+    Flags,
+    Float64,
+    Work,
+    round_up,
+)
+
+
+def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kernel: Flags) -> Blocks:
+    """Return the cheapest block of each operator; `micro` float64[n, 3] are its microblocks."""
+    pooled, each = work.kind == POOLING, work.kind == ELEMENTWISE
+    alone = (work.kind == DEPTHWISE) | (pooled & ~work.copied)
+    shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
+    deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
+    sizes = np.empty((3, len(work)))
+    for rule, done in ((areas, alone), (streamed, each)):
+        if done.any():
+            sizes[:, done] = rule(work.those(np.flatnonzero(done)), geometry, micro[done])
+    for shape in geometry.microblocks:
+        rows = np.flatnonzero((micro == shape).all(axis=1) & ~alone & ~each)
+        if len(rows):
+            sizes[:, rows] = _search(work.those(rows), geometry, shape, deep[rows, None])
+    height, width, depth = sizes
+    own = round_up(np.minimum(work.in_c, deep), deep)
+    # Blocks of inputs come in whole units, but for what goes element by element.
+    units = input_units(geometry, micro, np.where(alone | pooled, depth, deep)[:, None])[:, :, 0]
+    unit_h, unit_w, unit_c = np.where(each, 1.0, units)
+    input_depth = np.where(alone | each | pooled, round_up(depth, np.where(alone, unit_c, 1.0)), own)
+    high = round_up(needed(height, work.stride_h, work.span_h), unit_h)
+    wide = round_up(needed(width, work.stride_w, work.span_w), unit_w)
+    return Blocks(height, width, depth, input_depth, wide, high * wide * input_depth, part_kernel)
+
+
+def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Float64:
+    """Return height, width and channels of each operator's block, float64[3, n].
+
+    `deep` float64[n, 1] are the channels of a block of inputs.
+    """
+    sizes = np.empty((3, len(work)))
+    todo = np.arange(len(work))
+    # Where two blocks do not fit into the memories, one has to do.
+    for at_once in (2, 1):
+        some = work.those(todo)
+        tried, inputs, fits = _tried(some, geometry, micro, deep[todo], at_once)
+        low = np.broadcast_to(tried.height, tried.depth.shape)
+        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low)
+        product = some.kind == PRODUCT
+        whole = (some.span_h == some.in_h) & (some.span_w == some.in_w) & (some.out_h * some.out_w == 1)
+        cost = np.where((whole | product)[:, None], volume(some, tried), cost)
+        places = cheapest(some, tried, inputs, cost, fits, product)
+        sizes[:, todo] = tried.chosen(places)
+        todo = todo[~(fits & tried.exists).any(axis=1)]
+        if not len(todo):
+            break
+    return sizes
+
+
+def _tried(
+    work: Work, geometry: Geometry, micro: Block, deep: Float64, at_once: int
+) -> tuple[Candidates, Inputs, Flags]:
+    """Return what is tried, what it reads, and whether `at_once` of it fit into the memories, bool[n, k]."""
+    space = Space(micro, MOST, geometry.sum_bytes // (SUM_BYTES * at_once), GRANULE)
+    tried = candidates(work, space)
+    copied = (work.kind == POOLING)[:, None]
+    deep = np.where(copied, tried.depth, deep)
+    unit_h, unit_w, unit_c = input_units(geometry, np.broadcast_to(micro, (len(work), 3)), deep)
+    inputs = Inputs(
+        round_up(needed(tried.height, work.stride_h[:, None], work.span_h[:, None]), unit_h),
+        round_up(needed(tried.width, work.stride_w[:, None], work.span_w[:, None]), unit_w),
+        round_up(deep, unit_c),
+        np.ones(len(work)),
+    )
+    channels = np.where(copied, deep, np.minimum(inputs.depth, work.in_c[:, None]))
+    read = inputs.area * round_up(channels, unit_c) * at_once
+    sums = tried.height * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES * at_once
+    return tried, inputs, (read <= geometry.input_bytes) & (sums <= geometry.sum_bytes)

@@ -1,0 +1,138 @@
+"""What each Ethos-U accelerator takes for each operator, as columns: cycles and the bytes that it moves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.coding import coded_bytes, uniform_bytes
+from perfsage.features.npu.constants import constant_bytes
+from perfsage.features.npu.cycles import COSTS, npu_costs
+from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
+from perfsage.features.npu.formats import EDGE
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
+from perfsage.features.npu.lowering import work_of
+from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
+from perfsage.features.npu.recurrent import add_steps, recurrent_steps
+from perfsage.features.npu.reductions import add_reductions
+from perfsage.features.npu.work import NOTHING, Float64, Work
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+COMMAND_CYCLES = 50.0
+"""What an operator takes at least, so that none is free that an NPU has to do something for."""
+SCALED_BLOCK = 256.0
+"""Elements of a block of what a mean is scaled in."""
+_EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
+_SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geometry in GEOMETRIES])
+_STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
+_INTERLEAVED = np.where(IS_U85, _STREAMS, 0.0)
+STREAM_DEPTH = 4
+"""Channels that go to the same stream of U85 before the next one has its turn."""
+_NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
+DRAM_SCALES = 0.41
+"""Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
+_FAR_SCALES = np.array(
+    [g.far.rate / DRAM_SCALES if g.generation == 85 and g.far.is_dram else 1.0 for g in GEOMETRIES]
+)
+
+
+def npu_columns(
+    subgraph: Subgraph,
+    operands: Operands,
+    shapes: Float64,
+    statistics: NDArray[np.float32],
+    refused: NDArray[np.bool_],
+    spills: NDArray[np.int64],
+) -> Float64:
+    """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
+
+    Weights are read from where constants are, once for each block over the image, unless they are copied to
+    SRAM. Memories are shared, so what is read from one adds up.
+    """
+    work = work_of(subgraph, operands, shapes, refused, spills)
+    costs = npu_costs(work)
+    cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
+    coded = _coded(work, operands, cost["elements"], statistics)
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
+    made = _transfers(cost, coded, fetch, work.repeats[:, None])
+    made[:, 0] += COMMAND_CYCLES
+    constants = constant_bytes(subgraph, operands, work, refused)
+    made[:, 4] = coded + constants[:, IS_U85]
+    made[:, 5] = fetch.ahead
+    add_reductions(made, subgraph, operands, work)
+    steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
+    if steps is not None:
+        add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
+    np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
+    return made.reshape(len(coded), -1)
+
+
+def _transfers(
+    cost: dict[str, Float64], coded: Float64, fetch: Prefetch, repeats: Float64 | float
+) -> Float64:
+    """Return what each row takes and moves, float64[n, 2 + len(FETCHED), d] with the last two still empty."""
+    once = coded * repeats
+    again = np.where(fetch.kept, coded * cost["readings"], 0.0)
+    late = np.maximum(coded - fetch.first, 0.0)
+    direct = np.where(fetch.kept, 0.0, once * cost["readings"])
+    made = np.empty((len(coded), 2 + len(FETCHED), len(GEOMETRIES)))
+    made[:, 0] = fetch.cycles
+    near = np.maximum(cost["near"] + again + np.where(fetch.kept, late, 0.0), cost["near_alone"])
+    made[:, 1] = np.maximum(near, again * _NEAR_WEIGHTS)
+    far = cost["far"] + cost["scale"]
+    made[:, 2] = np.maximum(far + np.where(fetch.kept, once, direct), cost["far_alone"])
+    awaited = np.maximum(far + np.where(fetch.kept, late, direct), direct * _FAR_WEIGHTS)
+    made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), cost["scale"] * _FAR_SCALES)
+    return made
+
+
+def _tails(work: Work, operands: Operands) -> Float64:
+    """Return the cycles of what ends an operator, float64[n, d]: U55 and U65 scale a mean at last."""
+    ends = operands.is_type("MEAN")[:, None] & (np.array(IS_U85) == 0)
+    channels = work.out_c[:, None]
+    issued = ((_EDGE_LATENCY + channels / _EDGE_RATE) / SCALED_BLOCK + _SCALED) / 4.0
+    return np.where(ends, channels * np.maximum(_SCALED, issued), np.inf)
+
+
+def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
+    """Return the bytes of coded weights, float64[n, d], of so many `elements` [n, d]."""
+    weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
+    idle = np.maximum(_INTERLEAVED - np.ceil(work.out_c / STREAM_DEPTH)[:, None], 0.0)
+    # Each part of a transposed convolution on U85 has its weights and its scales.
+    parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
+    coded = coded_bytes(weights[:, None] / parts, elements, _STREAMS, idle, statistics) * parts
+    coded += (parts - 1.0) * SCALE_BYTES * work.out_c[:, None]
+    means = operands.is_type("MEAN")
+    ones = elements * work.mean_share[:, None]
+    coded[means] = uniform_bytes(ones[means] / _STREAMS) * _STREAMS
+    return coded
+
+
+def _prefetch(
+    subgraph: Subgraph,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    coded: Float64,
+    refused: NDArray[np.bool_],
+) -> Prefetch:
+    busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
+    begins = np.zeros(len(busy), dtype=np.bool_)
+    begins[subgraph.spans[0]] = True
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    # A depthwise convolution reads all of its inputs for each slice of its channels.
+    summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
+    sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
+    task = Task(
+        weights=coded,
+        direct=cost["cycles_direct"],
+        block=np.maximum(cost["depth"], 1.0),
+        pass_depth=np.where(summed, np.maximum(cost["depth"], 1.0), np.inf),
+        channels=work.out_c,
+        size=work.in_h * work.in_w * work.in_c,
+        movable=sources != EDGE,
+        tail=_tails(work, operands),
+        **{name: cost[name] for name in same},
+    )
+    return prefetched(task, busy[:, IS_U85], begins)

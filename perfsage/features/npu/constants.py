@@ -1,0 +1,48 @@
+"""Constants that an NPU's compiler adds to a graph: tables of functions, and zeros as large as a tensor.
+
+What Vela 5 stores beside coded weights, by its own list of read-only tensors for 124 networks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.formats import TABLES
+from perfsage.features.npu.work import Float64, Work, round_up
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+TABLE_BYTES, SOFTMAX_BYTES = 256.0, 1136.0
+"""A table of 8 bits; that of exponentials, and the small numbers of a softmax."""
+_INTEGER_BYTES, _ALIGNMENT = 4.0, 16.0
+
+
+def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: NDArray[np.bool_]) -> Float64:
+    """Return float64[n, 2]: bytes on U55 and U65, and on U85; 0 for what is `refused` bool[n, 2].
+
+    A mean has scales that nothing else counts, since the file has none.
+    """
+    softmax = operands.is_type("SOFTMAX")
+    each = np.where(operands.is_type(*TABLES), TABLE_BYTES, np.where(softmax, SOFTMAX_BYTES, 0.0))
+    each = np.where(operands.is_type("MEAN"), SCALE_BYTES * work.out_c, each)
+    summed = softmax | work.flat
+    added = np.where(summed, _INTEGER_BYTES * operands.elements[operands.data], work.beside)
+    added = np.where(work.doubled, operands.elements[operands.result], added)
+    zeros = _zeros(subgraph, operands, np.where(refused[:, 0], 0.0, added))
+    return np.where(refused, 0.0, np.stack([each + zeros, each], axis=1))
+
+
+def _zeros(subgraph: Subgraph, operands: Operands, added: Float64) -> Float64:
+    """Return the bytes of zeros that something is added to, once for each size in a graph."""
+    made = np.zeros(len(added))
+    rows = np.flatnonzero(added)
+    size = round_up(added[rows], _ALIGNMENT)
+    graph = subgraph.spans[0][operands.data[rows]]
+    firsts: dict[tuple[int, float], int] = {}
+    for row, begin, bytes_ in zip(rows.tolist(), graph.tolist(), size.tolist(), strict=True):
+        firsts.setdefault((begin, bytes_), row)
+    for (_, bytes_), row in firsts.items():
+        made[row] = bytes_
+    return made

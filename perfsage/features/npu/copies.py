@@ -1,0 +1,102 @@
+"""What moves and resizes images on an NPU, and how often: copies, doubled images, four phases."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.draft import Draft
+from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS, REDUCTIONS
+from perfsage.features.npu.work import ELEMENTWISE, NOTHING, POOLING, TRANSPOSED, Float64
+from perfsage.features.operands import Operands, remembered
+from perfsage.graph import Subgraph
+
+BILINEAR, NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
+MOST_ENLARGED = 8.0
+
+
+def lower_resizing(draft: Draft, operands: Operands, half_pixel: NDArray[np.bool_]) -> Float64:
+    """Make resizing what U55 does; return how often it is done.
+
+    It doubles images until they are large enough, by a pooling of one element, and takes the mean over as
+    many elements as it enlarges by at last. With half-pixel centres these are four depthwise convolutions
+    over a quarter each, and a single pixel is added to zeros.
+    """
+    bilinear, nearest = operands.is_type(BILINEAR), operands.is_type(NEAREST)
+    factor = np.maximum(draft.out[:, :2] / np.maximum(draft.into[:, :2], 1.0), 1.0).max(axis=1)
+    single = (draft.into[:, :2] == 1).all(axis=1)
+    phases = bilinear & half_pixel & ~single
+    pooled = (bilinear & ~single & ~half_pixel) | nearest
+    draft.kind[bilinear & single] = ELEMENTWISE
+    draft.kind[pooled] = POOLING
+    draft.kernel[phases] = 2.0
+    draft.kernel[bilinear & pooled] = np.minimum(factor, MOST_ENLARGED)[bilinear & pooled, None]
+    elements = np.maximum(draft.kernel.prod(axis=1), 4.0)
+    doublings = (1.0 - 4.0 * factor**-2.0) / 3.0 * 4.0 / elements
+    return np.where(phases, 4.0, np.where(pooled, 1.0 + np.maximum(doublings, 0.0), 1.0))
+
+
+def kinds_u85(kind: NDArray[np.int64], resized: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """U85 resizes by a unit of its own, as fast as it adds, and transposes like it pools."""
+    return np.where(kind == TRANSPOSED, POOLING, np.where(resized & (kind != NOTHING), ELEMENTWISE, kind))
+
+
+def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]) -> Float64:
+    """Make copies of what cannot stay where it is; return the share of each result that is copied.
+
+    `refused` bool[n, 2] are the operators that go to the CPU.
+
+    Parts of a concatenation that others read, too, that come from outside or lie in something else are
+    copied, and what only changes its shape on its way through the graph.
+    """
+    columns = subgraph.columns
+    joined = operands.is_type(*JOINTS)
+    renamed = operands.is_type(*ALIASES, *PARTS)
+    share = np.ones(len(joined))
+    if not (joined.any() or renamed.any()):
+        return share
+    outside = np.asarray(refused.any(axis=1))
+    inside = np.ones(operands.absent + 1, dtype=np.bool_)
+    inside[[*subgraph.inputs, *subgraph.outputs]] = False
+    for table in (columns.operator_inputs, columns.operator_outputs):
+        inside[table.values[outside[table.row_indices]]] = False
+    table, results = columns.operator_inputs, columns.operator_outputs
+    fixed = operands.readers > 1
+    fixed[results.values] |= renamed[results.row_indices]
+    fixed[[*subgraph.inputs]] = True
+    fixed[results.values] |= outside[results.row_indices]
+    elements = operands.elements
+    copied = np.bincount(table.row_indices, (elements * fixed)[table.values], len(joined))
+    through = renamed & ~inside[operands.data] & ~inside[operands.result]
+    part = (joined & (copied > 0)) | through
+    draft.kind[part] = POOLING
+    draft.kernel[part] = 1.0
+    draft.into[through] = draft.out[through]
+    share[joined & part] = np.minimum(copied / elements[operands.result], 1.0)[joined & part]
+    return share
+
+
+def spread_reductions(draft: Draft, operands: Operands) -> None:
+    """A largest value is found by looking at every element."""
+    reduced = operands.is_type(*REDUCTIONS)
+    draft.out[reduced] = draft.into[reduced]
+    draft.kernel[reduced] = 1.0
+
+
+def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
+    """What is padded for a convolution alone is padded by it."""
+    draft.kind[absorbed_padding(subgraph, operands)] = NOTHING
+
+
+@remembered
+def absorbed_padding(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+    """Return which operators pad an image for a convolution alone, bool[n]."""
+    depth = operands.dimensions[:, 3]
+    padded = operands.is_type("PAD") & (depth[operands.result] == depth[operands.data])
+    if not padded.any():
+        return np.asarray(padded)
+    table = subgraph.columns.operator_inputs
+    able = (table.values >= 0) & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D")[table.row_indices]
+    windows = np.bincount(table.values[able], minlength=operands.absent + 1)
+    alone = (operands.readers[operands.result] == 1) & (windows[operands.result] == 1)
+    return np.asarray(padded & alone)

@@ -1,0 +1,249 @@
+"""Cycles that Ethos-U accelerators take for operators, by Arm's own estimate, before fusion and memory.
+
+The estimate cuts the outputs into blocks, and a block takes as long as its products or its outputs, whichever
+is more. Which block that is decide `blocks` and `blocks_u85`. The formulas are those of Vela 5
+(`EstimateConvCycles` and what it calls), written for many operators at once. What is waited for is added by
+`prefetch`; cascades are not in it: predictors learn them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.blocks import Blocks, choose_blocks
+from perfsage.features.npu.broadcasts import add_zeros
+from perfsage.features.npu.broken import break_up, scale_back
+from perfsage.features.npu.cycles_u55 import cycles_u55
+from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
+from perfsage.features.npu.fetch import Moved, moved, stored
+from perfsage.features.npu.geometry import GEOMETRIES, Geometry
+from perfsage.features.npu.integers import TIMES
+from perfsage.features.npu.softmax_u55 import softmax_u55
+from perfsage.features.npu.softmax_u85 import softmax_u85
+from perfsage.features.npu.streams import elements_u55, elements_u85
+from perfsage.features.npu.systems import Systems, systems_of
+from perfsage.features.npu.transposes import choose_blocks_straight, untransposed
+from perfsage.features.npu.turns import turning
+from perfsage.features.npu.work import (
+    BY_KERNEL,
+    CONVOLUTION,
+    ELEMENTWISE,
+    NOTHING,
+    PRODUCT,
+    SOFTMAX,
+    SQUARES,
+    TRANSPOSED,
+    Work,
+    ceil_div,
+    round_up,
+)
+
+Float64 = NDArray[np.float64]
+COSTS = (
+    *TIMES,
+    *("near", "near_alone", "far", "far_alone", "scale", "input"),
+    *("enter", "leave", "readings", "depth", "elements"),
+)
+"""Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
+activations at the graph's ends, as plans are made; bytes as in `fetch`; the planned cycles of the first
+and of the last transfer, how often weights are read, the channels of a block, and how many weights there are
+with their padding."""
+_BATCHED = COSTS.index("enter")
+_REMEMBERED = 1 << 17
+_AT_ONCE = 128
+"""Operators whose blocks are searched together: each has up to 2,500 candidates."""
+_GEOMETRIES_U55 = tuple(geometry for geometry in GEOMETRIES if geometry.generation != 85)
+_GEOMETRIES_U85 = tuple(geometry for geometry in GEOMETRIES if geometry.generation == 85)
+_OLD = [GEOMETRIES.index(geometry) for geometry in _GEOMETRIES_U55]
+_NEW = [GEOMETRIES.index(geometry) for geometry in _GEOMETRIES_U85]
+_known: dict[bytes, Float64] = {}
+"""Cycles by what there is to do: networks repeat operators, and those of one search each other's."""
+
+
+def npu_costs(work: Work) -> Float64:
+    """Return float64[n, len(COSTS), len(GEOMETRIES)]; 0 for views."""
+    places: dict[bytes, int] = {}
+    which = np.array([places.setdefault(key, len(places)) for key in work.row_keys()])
+    costs: Float64 = _remembered(work, list(places), np.unique(which, return_index=True)[1])[which]
+    costs[:, :_BATCHED] *= work.batch[:, None, None]
+    costs[:, -1] *= work.groups[:, None]
+    return costs
+
+
+def _remembered(work: Work, keys: list[bytes], rows: NDArray[np.int64]) -> Float64:
+    """Return the costs of each key, whose work is in that row, float64[keys, costs, accelerators]."""
+    # What is found is held here as well: another thread may make room in the meantime.
+    found = [_known.get(key) for key in keys]
+    missing = [place for place, costs in enumerate(found) if costs is None]
+    if missing:
+        made = _in_parts(work.take(rows[missing]))
+        if len(_known) + len(missing) > _REMEMBERED:
+            _known.clear()
+        for place, costs in zip(missing, made, strict=True):
+            _known[keys[place]] = found[place] = costs
+    return np.stack([costs for costs in found if costs is not None])
+
+
+def _in_parts(work: Work) -> Float64:
+    """Return what `_estimate` does, for operators of like sizes together: the largest says what is tried."""
+    made = np.empty((len(work), len(COSTS), len(GEOMETRIES)))
+    order = np.lexsort((work.out_c, work.out_w, work.out_h))
+    for at in range(0, len(work), _AT_ONCE):
+        part = order[at : at + _AT_ONCE]
+        made[part] = _estimate(work.take(part))
+    return made
+
+
+def _estimate(work: Work) -> Float64:
+    """Return what `npu_costs` gives, without its memory and for one of each batch."""
+    made = np.zeros((len(work), len(COSTS), len(GEOMETRIES)))
+    broken = (work.kind == PRODUCT) | (work.kind == SQUARES)
+    busy = np.flatnonzero((work.kind != NOTHING) & ~((work.kind == SQUARES) & (work.kind_u85 == SQUARES)))
+    if len(busy):
+        old = work.take(busy)
+        made[busy[:, None], :, _OLD] = _costs_u55(old)
+        made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
+    if broken.any():
+        break_up(made, COSTS, work)
+    rows = np.flatnonzero(work.turned)
+    if len(rows):
+        extra = _costs_u85(turning(work.take(rows)).for_u85())
+        near = extra[:, :, COSTS.index("near")] / np.array(
+            [geometry.near.rate for geometry in _GEOMETRIES_U85]
+        )
+        for column in range(len(TIMES)):
+            made[rows[:, None], column, _NEW] += np.maximum(extra[:, :, column], near)
+    if work.doubled.any():
+        add_zeros(made, COSTS, work)
+    if (work.wide > 1).any():
+        scale_back(made, work)
+    return made
+
+
+def _costs_u55(work: Work) -> Float64:
+    """Return the columns of COSTS on U55 and U65, float64[n, accelerators, costs]."""
+    shared: dict[tuple[object, ...], Blocks] = {}
+    found = []
+    for geometry in _GEOMETRIES_U55:
+        # U65 has the blocks of the U55 whose buffer and microblock it has.
+        key = (geometry.microblocks, geometry.banks)
+        if key not in shared:
+            shared[key] = choose_blocks(work, geometry)
+        found.append(shared[key])
+    once = work
+    systems, blocks, work = _spread(work, found, _GEOMETRIES_U55)
+    bytes_moved = moved(work, systems, blocks)
+    element = _element_cycles(work, systems)
+    blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
+    micro_h, micro_w, micro_c = systems.micro.T
+    copied = ceil_div(work.in_h, micro_h) * ceil_div(work.in_w, micro_w) * ceil_div(work.in_c, micro_c) * 4.0
+    streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    cycles = np.where((work.kind == TRANSPOSED)[:, None], copied[:, None], streamed)
+    cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
+    elements = elements_u55(work, systems, blocks.part_kernel)
+    return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
+
+
+def _costs_u85(work: Work) -> Float64:
+    """Return the same on U85; 0 for what it does while another operator writes."""
+    part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
+    # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
+    straight, turned = untransposed(work)
+    micros = [microblocks_u85(straight, geometry) for geometry in _GEOMETRIES_U85]
+    found = [
+        choose_blocks_straight(straight, turned, geometry, micro, part_kernel)
+        for geometry, micro in zip(_GEOMETRIES_U85, micros, strict=True)
+    ]
+    micro = np.concatenate(micros)
+    once = work
+    systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
+    if (work.far == BY_KERNEL).any():
+        work = _block_by_block(work, blocks)
+    bytes_moved = moved(work, systems, blocks, round_up(micro[:, 2], 16.0))
+    element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
+    blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
+    cycles = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
+    columns = _columns(work, blocks, cycles, bytes_moved, elements_u85(work, systems, micro, blocks))
+    return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
+
+
+def _block_by_block(work: Work, blocks: Blocks) -> Work:
+    """Finish each block before the next one where parts of a kernel come one by one: its sums stay."""
+    apart = work.far == BY_KERNEL
+    area, count = {}, np.ones(len(work))
+    for axis, size in (("h", blocks.height), ("w", blocks.width)):
+        out = getattr(work, f"out_{axis}")
+        pieces = np.where(apart, ceil_div(out, np.maximum(size, 1.0)), 1.0)
+        area[f"out_{axis}"] = out / pieces
+        area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
+        count *= pieces
+    return replace(work, passes=work.passes * count, **area)
+
+
+def _spread(
+    work: Work, blocks: list[Blocks], geometries: tuple[Geometry, ...]
+) -> tuple[Systems, Blocks, Work]:
+    """Return rows for each operator on each accelerator, one accelerator after the other."""
+    count = len(work)
+    together = Blocks(*(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Blocks)))
+    return systems_of(geometries, count), together, work.take(np.tile(np.arange(count), len(blocks)))
+
+
+def _by_operator(columns: Float64, accelerators: int) -> Float64:
+    """Return float64[n, accelerators, costs] of rows for one accelerator after the other."""
+    return np.asarray(columns.reshape(accelerators, -1, columns.shape[1]).swapaxes(0, 1))
+
+
+def _columns(work: Work, blocks: Blocks, cycles: Float64, bytes_moved: Moved, elements: Float64) -> Float64:
+    """Return the columns of COSTS."""
+    scales = bytes_moved.scales * bytes_moved.readings
+    memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
+    each = np.column_stack([cycles, *memory, bytes_moved.input]) * work.passes[:, None]
+    ends = (bytes_moved.enter_far, bytes_moved.leave_far)
+    return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, elements])
+
+
+def _unblocked(
+    work: Work,
+    systems: Systems,
+    element: Float64,
+    blocked: Float64,
+    blocks: Blocks,
+    bytes_moved: Moved,
+) -> Float64:
+    """Return `blocked`, with what goes element by element in its place."""
+    channels = np.where(work.out_c == 1, 1.0, stored(work.out_c, work.target))
+    elements = work.out_h * work.out_w * channels
+    # Commands for a fourth of a block's transfers have to be issued in the meantime.
+    volume = blocks.height * blocks.width * blocks.depth
+    near = np.maximum(bytes_moved.enter, bytes_moved.leave) / volume
+    far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far) / volume
+    streamed = np.stack(
+        [elements * np.maximum(element, (block + element) / 4.0) for block in (near, near, far, far)], axis=1
+    )
+    return np.where((work.kind == ELEMENTWISE)[:, None], streamed, blocked)
+
+
+def _with_softmaxes(
+    work: Work,
+    cycles: Float64,
+    geometries: tuple[Geometry, ...],
+    estimate: Callable[[Work, tuple[Geometry, ...]], Float64],
+) -> Float64:
+    """Return `cycles` float64[accelerators * n, 2], with what `estimate` says of softmaxes in their place."""
+    rows = np.flatnonzero(work.kind == SOFTMAX)
+    if len(rows):
+        table = cycles.reshape(len(geometries), len(work), -1)
+        table[:, rows] = estimate(work.take(rows), geometries)[:, :, None]
+    return cycles
+
+
+def _element_cycles(work: Work, systems: Systems) -> Float64:
+    output = systems.output_cycles[np.arange(len(work)), work.output]
+    after = np.where(work.table, systems.table_cycles, np.where(work.clamped, systems.relu_cycles, 0.0))
+    return np.asarray(np.maximum(output, after))

@@ -1,0 +1,104 @@
+"""Where each operator's data comes from and goes to, and what is done on the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.chains import chains
+from perfsage.features.npu.copies import BILINEAR, NEAREST, kinds_u85
+from perfsage.features.npu.depths import deep_formats, deep_shapes, deepened
+from perfsage.features.npu.draft import Draft
+from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, fused, in_rows, tensor_formats
+from perfsage.features.npu.work import NOTHING, Flags, Float64
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+Int64 = NDArray[np.int64]
+ELEMENT_TILE, FEW_CHANNELS = 64, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Columns of `Work` that depend on an operator's neighbours."""
+
+    kind_u85: Int64
+    table: Flags
+    clamped: Flags
+    chained: Float64
+    source: Int64
+    target: Int64
+    source_u85: Int64
+    target_u85: Int64
+    source_spill: Int64
+    target_spill: Int64
+
+
+def ends_of(
+    draft: Draft, subgraph: Subgraph, operands: Operands, refused: Flags, spills: NDArray[np.int64]
+) -> Ends:
+    """Return the ends of all operators, and drop from the draft what is done while others write.
+
+    `refused` bool[n, 2] goes to the CPU, and `spills` int64[tensors + 1] say what lies in DRAM.
+    """
+    activation = subgraph.columns.attribute("fused_activation_function")
+    table, clamped = np.zeros(len(draft.kind), dtype=np.bool_), (activation > 0) & (activation <= 3)
+    within, makers = fused(subgraph, operands, np.asarray(refused.any(axis=1)))
+    owner = np.where(within, makers, np.arange(len(within)))
+    functions = operands.is_type(*TABLES)
+    table[makers[within & functions]] = True
+    clamped[makers[within & ~functions]] = True
+    draft.kind[within] = NOTHING
+    linked = chains(subgraph, operands, refused[:, 1], owner)
+    source, target, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
+    source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner], u85=True)
+    kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
+    deep = deepened(subgraph, operands, owner)
+    _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))
+    _deepen(draft, np.flatnonzero(deep & ~within))
+    return Ends(
+        kind_u85=np.where(linked.within, NOTHING, kind_u85),
+        table=table,
+        clamped=clamped,
+        chained=linked.length,
+        source=source,
+        target=target,
+        source_u85=source_u85,
+        target_u85=target_u85,
+        source_spill=spills[operands.data],
+        target_spill=spills[result],
+    )
+
+
+def _formats(
+    subgraph: Subgraph, operands: Operands, refused: Flags, root: Int64, *, u85: bool
+) -> tuple[Int64, Int64, Int64]:
+    """Return the formats of data and result of each operator, and its result.
+
+    The last of those that are done at once says where the result goes.
+    """
+    last = np.arange(len(root))
+    np.maximum.at(last, root, np.arange(len(root)))
+    result = operands.result[last]
+    stored = tensor_formats(subgraph, operands, refused, in_rows(operands, u85=u85))
+    formats = deep_formats(subgraph, operands, stored, root, u85=u85)
+    return formats[operands.data], formats[result], result
+
+
+def _deepen(draft: Draft, rows: Int64) -> None:
+    """Work on few channels as on more of them."""
+    if len(rows):
+        draft.out[rows] = draft.into[rows] = deep_shapes(draft.batch[rows] * draft.out[rows].prod(axis=1))
+        draft.batch[rows] = 1.0
+
+
+def _lay_out_elements(draft: Draft, rows: Flags) -> None:
+    """What is copied element by element gets 16 channels where it has few, if that is possible."""
+    elements = draft.out.prod(axis=1)
+    rows = rows & (elements % ELEMENT_TILE == 0) & (draft.out[:, 2] < FEW_CHANNELS)
+    shape = np.stack(
+        [np.full(len(elements), 4.0), elements / ELEMENT_TILE, np.full(len(elements), 16.0)], axis=1
+    )
+    draft.out[rows] = draft.into[rows] = shape[rows]

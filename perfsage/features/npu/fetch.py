@@ -1,0 +1,174 @@
+"""What an NPU moves to and from memory for each operator, as its compiler counts it.
+
+Every block of outputs reads the inputs under it, with their rims, and once for each slice of channels; short
+runs of channels waste the rest of a burst. Weights are kept, but scales and biases are read again for each
+block over the image. The formulas are those of Vela 5 (`MeasureElementAccess`, `EstimateMemoryTransfer`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
+from perfsage.features.npu.systems import Systems
+from perfsage.features.npu.work import (
+    DEPTHWISE,
+    ELEMENTWISE,
+    POOLING,
+    SUBKERNEL,
+    TRANSPOSED,
+    Flags,
+    Float64,
+    Work,
+    ceil_div,
+    round_up,
+)
+
+FETCHED = ("near", "far", "awaited", "coded")
+"""Bytes of activations and of copied weights, inside; of what comes from where constants are, and of
+activations at the graph's ends where these are in the same memory; as many as take as long as what of it an
+operator waits for; and of coded weights."""
+SCALE_BYTES = 10.0
+MOST_WRITTEN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What an operator moves, float64[n]: bytes `near` and `far`, and of one reading of scales and biases.
+
+    `near_alone` and `far_alone` are as many bytes as take as long as the slower of reading and writing alone.
+    `readings` is how often scales, biases and weights are read. `enter` and `leave` are the cycles until the
+    first block is there and until the last one is away, `enter_far` and `leave_far` the same if inputs and
+    outputs were where the graph's ends are. `input` are the bytes that one pass over the image reads.
+    """
+
+    near: Float64
+    near_alone: Float64
+    far: Float64
+    far_alone: Float64
+    scales: Float64
+    readings: Float64
+    input: Float64
+    enter: Float64
+    leave: Float64
+    enter_far: Float64
+    leave_far: Float64
+
+
+def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float = 1.0) -> Moved:
+    """Return what is moved for one of each batch; scales come for multiples of `granule` channels."""
+    far_in, far_out = _is_far(work, systems)
+    read_waste = _read_waste(work, systems, blocks, far_in)
+    write_waste = _write_waste(work, systems, blocks, far_out)
+    elements = _reads(work, blocks)
+    read = elements * read_waste
+    written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide
+    # A transpose takes what enters or leaves the graph as a whole.
+    whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
+    read = np.where(work.source == EDGE, np.minimum(read, whole), read)
+    written = np.where(work.target == EDGE, np.minimum(written, whole), written)
+    scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
+    over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
+    # What is done on the way out reads its second operand.
+    second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
+    beside = work.beside * systems.far.burst / np.minimum(blocks.depth, systems.far.burst)
+    outside = systems.far.is_dram
+    read, constant = read - work.constant, work.constant * constant_waste(work, systems.far.burst, blocks)
+    far_read = np.where(far_in & outside, read, 0.0) + beside + constant
+    far_written = np.where(far_out & outside, written, 0.0)
+    near_read, near_written = read + beside + constant - far_read + second, written - far_written
+    near, far = systems.near, systems.far
+    return Moved(
+        near_read + near_written,
+        np.maximum(near_read * near.reading, near_written * near.writing),
+        far_read + far_written,
+        np.maximum(far_read * far.reading, far_written * far.writing),
+        round_up(scales, BRICK),
+        over_image,
+        elements / np.where(work.is_matrix, ceil_div(work.out_c, blocks.depth), 1.0),
+        *_transfers(work, systems, blocks, read_waste, write_waste),
+    )
+
+
+def _is_far(work: Work, systems: Systems) -> tuple[Flags, Flags]:
+    """Return whether inputs and outputs are where the application has them, or do not fit into SRAM."""
+    spilled_in, spilled_out = (s & systems.spill_bit > 0 for s in (work.source_spill, work.target_spill))
+    return (work.source == EDGE) | spilled_in, (work.target == EDGE) | spilled_out
+
+
+def _transfers(
+    work: Work, systems: Systems, blocks: Blocks, read_waste: Float64, write_waste: Float64
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Return the cycles of reading one block and of writing one, and the same at the graph's ends."""
+    high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
+    read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
+    written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
+    written = written * np.minimum(blocks.depth, work.out_c) * work.wide
+    near, edge = systems.near, systems.edge
+    enters, leaves = _is_far(work, systems)
+    enter = np.where(enters, edge.read_latency, near.read_latency)
+    leave = np.where(leaves, edge.write_latency, near.write_latency)
+    outside = np.ones(len(work), dtype=np.bool_)
+    far_read = read * _read_waste(work, systems, blocks, outside)
+    far_written = written * _write_waste(work, systems, blocks, outside)
+    return (
+        enter + np.floor(read * read_waste / np.where(enters, edge.rate, near.rate)),
+        leave + np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate)),
+        edge.read_latency + np.floor(far_read / edge.rate),
+        edge.write_latency + np.floor(far_written / edge.rate),
+    )
+
+
+def stored(channels: Float64, formats: NDArray[np.int64]) -> Float64:
+    """Return how many channels are kept for so many."""
+    return np.where(formats == BRICKS, round_up(channels, BRICK), channels)
+
+
+def _reads(work: Work, blocks: Blocks) -> Float64:
+    """Return the elements that are read, over all blocks."""
+    high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
+    area = high * np.minimum(blocks.input_width, work.in_w)
+    count = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
+    alone = (work.kind == DEPTHWISE) | (work.kind == POOLING)
+    count = count * np.where(alone, 1.0, ceil_div(work.out_c, blocks.depth))
+    count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
+    blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
+    streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary)
+    return np.where(work.kind == ELEMENTWISE, streamed, blocked)
+
+
+def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float64:
+    """Return how many bytes are moved for each byte of a constant that lies in rows."""
+    whole = work.out_c == blocks.input_depth
+    run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
+
+
+def _kept(work: Work, formats: NDArray[np.int64]) -> Float64:
+    """Return how many channels of the result are kept: arithmetic puts pixels of one channel side by side."""
+    alike = (work.in_h == work.out_h) & (work.in_w == work.out_w)
+    single = (work.kind == ELEMENTWISE) & (work.out_c == 1) & (alike | work.binary)
+    return np.where(single, 1.0, stored(work.out_c, formats))
+
+
+def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
+    """Return how many bytes are moved for each that is read."""
+    burst = np.where(far, systems.edge.burst, systems.near.burst)
+    whole = work.in_c == blocks.input_depth
+    run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
+    run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
+
+
+def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
+    burst = np.where(far, systems.edge.burst, systems.near.burst)
+    whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
+    cores = np.where(systems.is_u65, systems.cores, 1.0)
+    most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
+    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth * work.wide, most))
+    run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
+    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))

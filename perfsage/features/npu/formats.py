@@ -1,0 +1,155 @@
+"""How an NPU finds each operator's data in memory: in bricks of 16 channels, row by row, or outside.
+
+What enters or leaves the graph or the accelerator, or is renamed by a reshape, stays as the file has it,
+channels last; short runs of it waste most of each burst. Everything else lies in bricks. Vela 5 decides so; a
+comparison with its own tables (80 networks) found these rules right for nine of ten tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.axes import mean_over_channels
+from perfsage.features.operands import Operands, remembered
+from perfsage.graph import Subgraph
+
+Flags = NDArray[np.bool_]
+
+BRICKS, LINEAR, EDGE = range(3)
+"""EDGE is linear, too, and lies where the application has it: in DRAM, for the larger accelerators."""
+BRICK = 16
+MOST_ROWS = 1 << 20
+"""Layers of more rows than this stay one row high: looking for a divisor must end."""
+ARITHMETIC = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
+TABLES = (
+    *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
+    *("EXP", "LOG", "RSQRT", "SQRT"),
+)
+"""Functions of one value, which a look-up table holds."""
+FUNCTIONS = (*TABLES, "RELU", "RELU6")
+COPIES = (*FUNCTIONS, "QUANTIZE", "PAD", "PADV2", "MIRROR_PAD")
+"""What an NPU does as a pooling of one element where nothing else does it on the way out."""
+REDUCTIONS = ("REDUCE_MAX", "REDUCE_MIN", "SUM", "ARG_MAX")
+"""These are worked off like poolings of one element over what they read."""
+ALIASES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+PARTS = ("SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE")
+"""What these make lies where their input does, but for what has to leave the graph."""
+JOINTS = ("CONCATENATION", "PACK")
+"""The parts of these are written where their result lies."""
+_RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
+
+_ROWS = ("BATCH_MATMUL", "TRANSPOSE", "SQUARED_DIFFERENCE")
+"""What U55 and U65 read and write in rows: they have no other way, or make integers of it."""
+
+
+@remembered
+def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows: Flags) -> NDArray[np.int64]:
+    """Return the format of each tensor, int64[tensors + 1].
+
+    `refused` bool[n] goes to and from the CPU, `rows` bool[n] is as `in_rows` says.
+    """
+    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands) | rows
+    renamed |= mean_over_channels(subgraph.columns, operands)
+    formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
+    for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
+        for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
+            formats[table.values[rows[table.row_indices]]] = kind
+    formats[_laid_out(subgraph, operands) & (formats == BRICKS)] = LINEAR
+    formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
+    aliases = np.flatnonzero(operands.is_type(*ALIASES))
+    for row in (*aliases.tolist(), *aliases[::-1].tolist()):
+        both = [operands.data[row], operands.result[row]]
+        formats[both] = max(formats[both])
+    _leave(subgraph, operands, refused, formats)
+    formats[-1] = BRICKS
+    return formats
+
+
+def in_rows(operands: Operands, *, u85: bool) -> Flags:
+    """Return which operators need what they read and write in rows, bool[n]."""
+    return operands.is_type(*() if u85 else _ROWS)
+
+
+def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return tensors that a fully connected layer sees as an image of another shape than others do."""
+    made = [np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2)]
+    layers = operands.is_type("FULLY_CONNECTED")
+    sides = operands.dimensions[operands.result][:, :3]
+    laid = np.zeros(len(layers), dtype=np.bool_)
+    for row in np.flatnonzero(layers & (sides[:, 2] > 1)):
+        rows = int(sides[row].prod())
+        laid[row] = rows // squarest(rows) != sides[row, 2]
+    if not laid.any():
+        return made[0]
+    for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
+        for place, those in enumerate((laid, ~laid & ~operands.is_type(*FUNCTIONS))):
+            made[place][table.values[those[table.row_indices] & (table.values >= 0)]] = True
+    return np.asarray(made[0] & made[1])
+
+
+@lru_cache(maxsize=1024)
+def squarest(rows: int) -> int:
+    """Return the height of the image that is as square as it can be with so many pixels."""
+    first = math.isqrt(rows) if rows <= MOST_ROWS else 1
+    return next(height for height in range(first, 0, -1) if rows % height == 0)
+
+
+def _leave(subgraph: Subgraph, operands: Operands, refused: Flags, formats: NDArray[np.int64]) -> None:
+    """What is computed as a part of what leaves the graph alone is written there."""
+    table = subgraph.columns.operator_inputs
+    leaving = operands.is_type("CONCATENATION") & (formats[operands.result] == EDGE) & ~refused
+    if leaving.any():
+        parts = table.values[leaving[table.row_indices]]
+        computed = makers(subgraph, operands, refused)[parts] >= 0
+        formats[parts[computed & (operands.readers[parts] == 1)]] = EDGE
+
+
+def renaming(operands: Operands) -> Flags:
+    """Return which operators only name elements anew, or need them in a row."""
+    return operands.is_type(*_RENAMING)
+
+
+@remembered
+def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags, NDArray[np.int64]]:
+    """Return which operators are done while their producer writes, and each one's producer (its row).
+
+    These are functions that alone read what an operator makes.
+    """
+    maker = makers(subgraph, operands, refused | operands.is_type(*TABLES))[operands.data]
+    alone = (operands.readers[operands.data] == 1) & (maker >= 0)
+    return np.asarray(operands.is_type(*FUNCTIONS) & alone & ~refused), maker
+
+
+@remembered
+def makers(subgraph: Subgraph, operands: Operands, unable: Flags) -> NDArray[np.int64]:
+    """Return the row of what computes each tensor, int64[tensors + 1]; -1 where nothing does.
+
+    What only names its input anew, joins others, or is `unable` bool[n], does not compute.
+    """
+    results = subgraph.columns.operator_outputs
+    able = ~(renaming(operands) | operands.is_type("CONCATENATION") | unable)
+    made = np.full(operands.absent + 1, -1)
+    made[results.values] = np.where(able[results.row_indices], results.row_indices, -1)
+    return made
+
+
+def _flattening(operands: Operands) -> Flags:
+    """Return which fully connected layers read an image as one row."""
+    weights = operands.dimensions[operands.weight, 3]
+    layers = operands.is_type("FULLY_CONNECTED") & operands.has_weight
+    return np.asarray(layers & (operands.dimensions[operands.data, 3] != weights))
+
+
+def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which concatenations of channels have a part that does not end with a brick."""
+    joined = operands.is_type("CONCATENATION")
+    if not joined.any():
+        return joined
+    table = subgraph.columns.operator_inputs
+    depth, whole = operands.dimensions[table.values, 3], operands.dimensions[operands.result, 3]
+    parts = (depth % BRICK > 0) & (depth != whole[table.row_indices])
+    return np.asarray(joined & (np.bincount(table.row_indices, parts, len(joined)) > 0))

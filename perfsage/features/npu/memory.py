@@ -1,0 +1,136 @@
+"""What lies in an NPU's SRAM while each operator runs, as its compiler plans it, but for weights.
+
+Tensors lie in bricks or as the file has them, share memory (`sharing`), and live from the operator that
+makes them to the last one that reads them. A softmax, which becomes many operators, needs room for integers
+of 32 bits. Against Vela's own tables for 124 networks on U55-128 three of four peaks were exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
+from perfsage.features.npu.chains import chains
+from perfsage.features.npu.copies import BILINEAR, NEAREST
+from perfsage.features.npu.depths import deep_formats
+from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
+from perfsage.features.npu.recurrent_memory import recurrent_room
+from perfsage.features.npu.reductions_memory import reduction_room
+from perfsage.features.npu.sharing import Sharing, base_of, sharing_of
+from perfsage.features.npu.spills import Ranges
+from perfsage.features.npu.work import Float64, round_up
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+from perfsage.graph.lifetimes import NEVER, Lifetimes, live_bytes
+
+Flags = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+
+LIVE_NAMES = (
+    "block_live_bytes",
+    "inner_live_bytes",
+    "chained_live_bytes",
+    "chained_inner_live_bytes",
+)
+"""For U55 and U65 all that is in SRAM, then all but what lies in DRAM at a graph's ends; the same for U85."""
+_SUM_BYTES = 4.0
+_ROW_BYTES = 3.0 * _SUM_BYTES * BRICK
+"""Bytes of an integer, and of the three numbers that a softmax keeps for each row, in bricks."""
+
+
+def npu_live(
+    subgraph: Subgraph, operands: Operands, lives: Lifetimes, refused: Flags
+) -> tuple[Float64, Ranges]:
+    """Return float64[n, len(LIVE_NAMES)], and the ranges of the last of these.
+
+    `refused` bool[n, 2] is left to the CPU by U55 and by U85.
+    """
+    rows = [in_rows(operands, u85=u85) for u85 in (False, True)]
+    alike = (refused[:, 0] == refused[:, 1]).all() and (rows[0] == rows[1]).all()
+    made = np.empty((len(refused), len(LIVE_NAMES)))
+    for generation in (0, 1):
+        outside = refused[:, generation]
+        if generation == 0 or not alike:
+            formats = tensor_formats(subgraph, operands, outside, rows[generation])
+            base = base_of(subgraph, operands, outside)
+        u85 = bool(generation)
+        owner = chains(subgraph, operands, outside, base.owner).root[base.owner] if u85 else base.owner
+        stored = deep_formats(subgraph, operands, formats, owner, u85=u85)
+        size = _sizes(subgraph, operands, stored)
+        shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
+        sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
+        rooms = _rooms(operands, outside, u85=u85)
+        both = _live(subgraph, operands, lives, shared, sizes, rooms)
+        made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
+        for room in (
+            recurrent_room(operands, outside, u85=u85),
+            reduction_room(subgraph, operands, outside, stored, size, u85=u85),
+        ):
+            made[:, 2 * generation : 2 * generation + 2] += room
+    return made, both[-1][1]
+
+
+def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
+    """Return the bytes of each tensor, float64[tensors + 1]."""
+    size = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
+    channels = operands.dimensions[:, 3]
+    return round_up(np.where(formats == BRICKS, size * (round_up(channels, BRICK) / channels), size), BRICK)
+
+
+def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[Flags, Float64]]:
+    """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
+    instead = operands.is_type("SOFTMAX") & ~refused
+    depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
+    rows = elements / depth
+    integers = _SUM_BYTES * rows * round_up(depth, BRICK)
+    softmax = integers + _SUM_BYTES * rows + rows * np.maximum(_SUM_BYTES * depth, _ROW_BYTES)
+    rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
+    doubled = operands.is_type(BILINEAR, NEAREST) & ~refused
+    if doubled.any() and not u85:
+        # Images are doubled several times, each time into a new one.
+        result = operands.result
+        out = operands.elements[result] / operands.dimensions[result, 3]
+        out = out * round_up(operands.dimensions[result, 3], BRICK)
+        doubled &= operands.dimensions[result, 1] >= 4 * operands.dimensions[operands.data, 1]
+        rooms["doubled"] = (doubled, 1.25 * out)
+    return {name: room for name, room in rooms.items() if room[0].any()}
+
+
+def _live(
+    subgraph: Subgraph,
+    operands: Operands,
+    lives: Lifetimes,
+    shared: Sharing,
+    sizes: Float64,
+    rooms: dict[str, tuple[Flags, Float64]],
+) -> list[tuple[Float64, Ranges]]:
+    """Return the bytes alive at each operator and of what, for each of `sizes` float64[2, tensors + 1]."""
+    columns, rows = subgraph.columns, np.arange(len(operands.type))
+    alive = (lives.first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
+    first, last = np.maximum(lives.first, subgraph.spans[0]), lives.last.copy()
+    part, whole = shared.early.T
+    np.minimum.at(first, whole, first[part])
+    last[part] = first[part]
+    root = shared.root[:-1][alive]
+    begin, end = np.full(sizes.shape[1], len(rows)), np.full(sizes.shape[1], -1)
+    np.minimum.at(begin, root, first[alive])
+    np.maximum.at(end, root, last[alive])
+    data, result = shared.root[operands.data], shared.root[operands.result]
+    dies, begins = end[data] == rows, begin[result] == rows
+    made = []
+    for inner, each in enumerate(sizes):
+        bytes_ = np.zeros(len(each))
+        np.maximum.at(bytes_, root, each[:-1][alive])
+        used = np.flatnonzero((end >= begin) & (bytes_ > 0))
+        counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows))
+        live = alone = counted.astype(np.float64)
+        dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
+        replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
+        for name, (there, room) in rooms.items():
+            if name == BETWEEN:
+                live = np.where(there & (inner == 0), live + room, live)
+                continue
+            live = np.where(there, np.maximum(live, live - replaced[name] + room), live)
+        made.append((live, Ranges(shared.root, begin, end, bytes_, alone)))
+    return made

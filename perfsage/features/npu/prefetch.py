@@ -1,0 +1,230 @@
+"""The weights that an NPU's compiler copies to SRAM before an operator needs them, whole or in two halves.
+
+While an operator runs, the weights of the next one are on their way; where that takes longer, the operator is
+cut into slices of output channels whose weights take turns in two buffers. The rules are those of Vela 5
+(`ProposeSlicedWeightBuffering`), for all operators at once instead of one after the other: on U55-128 they
+choose as Vela does for 738 of 764 operators of 72 networks, and on U65-512 for 564.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.geometry import GEOMETRIES
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, body, cut, waiting
+from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
+
+Int64 = NDArray[np.int64]
+
+STARTUP_CYCLES = 1000.0
+"""The first operator may wait so long for its weights."""
+LEAST_FILLED = 0.3
+"""Slices that fill less of a block than this are not worth it."""
+_FEW_SLICES = 2.0
+_MOST_ROUNDS = 8
+"""How long the last slice of an operator runs depends on that of the one before, and so on."""
+
+_PARTS = ("one", "both", "late", "first", "rest", "kept")
+"""Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
+slice; the cycles of the last slice; and whether weights are copied at all."""
+_GRANULE = [
+    max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
+    for g in GEOMETRIES
+]
+_ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
+_NEAR = [
+    (g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES
+]
+_FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
+_INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
+_EDGE = [g.edge.read_latency for g in GEOMETRIES]
+_SYSTEMS = np.column_stack([_NEAR, _FAR, _INPUT, _EDGE, _GRANULE, _ROOM])
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one operator has to do on each accelerator, float64[n, d] unless named otherwise.
+
+    `weights` are coded bytes, `cycles` those of the operator with its weights in SRAM and `direct` where they
+    are, `planned` and `planned_direct` the same before activations have a place in SRAM, with `enter` and
+    `leave` for the first and the last transfer. `readings` is how often it reads weights, `block` the
+    channels of a block; `channels` float64[n] are the outputs', `size` float64[n] the bytes of the input.
+    `input` are the bytes of one pass over the image for `pass_depth` channels, which may come from SRAM where
+    it is `movable` bool[n, d]. The next operator's weights come during the last `tail` cycles at most.
+    """
+
+    weights: Float64
+    cycles: Float64
+    direct: Float64
+    planned: Float64
+    planned_direct: Float64
+    enter: Float64
+    leave: Float64
+    input: Float64
+    pass_depth: Float64
+    size: Float64
+    movable: Flags
+    tail: Float64
+    readings: Float64
+    block: Float64
+    channels: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """What an accelerator copies for each operator, [n, d]: `kept` bool, else float64.
+
+    `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
+    `cycles` what it takes with what it waits.
+    """
+
+    kept: Flags
+    ahead: Float64
+    first: Float64
+    cycles: Float64
+
+
+def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
+    """Return which weights are copied, and what that takes.
+
+    `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
+    """
+    row, accelerator = np.nonzero((task.weights > 0) & busy)
+    before = _before(busy, first)[row, accelerator]
+    pairs = _pairs(task, row, accelerator, before < 0)
+    rest = task.planned_direct.copy()
+    parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
+    for _ in range(_MOST_ROUNDS):
+        now = np.where(before >= 0, np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator], 0.0)
+        todo = np.flatnonzero(now != slack)
+        if not len(todo):
+            break
+        slack = now
+        some = pairs.take(todo) if len(todo) < len(row) else pairs
+        parts[:, todo] = _buffers(some, slack[todo])
+        rest[row[todo], accelerator[todo]] = parts[_PARTS.index("rest"), todo]
+    part = dict(zip(_PARTS, parts, strict=True))
+    table = np.zeros((4, *task.cycles.shape))
+    kept = part["kept"] > 0
+    cycles = np.where(kept, _cycles(pairs, part, slack), task.direct[row, accelerator])
+    table[:, row, accelerator] = part["both"], part["late"], part["first"], kept
+    # Towards an operator's end, the first buffer of the next one is filled.
+    there = before >= 0
+    table[1, before[there], accelerator[there]] += part["one"][there]
+    took = task.direct.copy()
+    took[row, accelerator] = cycles
+    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took)
+
+
+def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
+    """Return the cycles of operators whose weights are copied, and wait for the first or for all of them."""
+    first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
+    return np.asarray(np.maximum(pairs.copy - slack + part["rest"], pairs.real + first))
+
+
+def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
+    channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
+    stored = round_up(task.weights[row, accelerator] + SCALE_BYTES * channels, SPLIT_DEPTH)
+    systems = _SYSTEMS[accelerator].T
+    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
+    near_input, far_input, edge_latency, granule, room = systems[6:]
+    return Pairs(
+        stored=stored,
+        real=task.cycles[row, accelerator],
+        cycles=task.planned[row, accelerator],
+        direct=task.planned_direct[row, accelerator],
+        enter=task.enter[row, accelerator],
+        leave=task.leave[row, accelerator],
+        input=task.input[row, accelerator],
+        size=task.size[row],
+        pass_depth=task.pass_depth[row, accelerator],
+        movable=task.movable[row, accelerator],
+        near_latency=near_latency,
+        near_input=near_input,
+        far_input=far_input,
+        edge_latency=edge_latency,
+        readings=readings,
+        block=task.block[row, accelerator],
+        channels=channels,
+        alone=alone,
+        copy=np.maximum(stored / far_rate + far_latency, stored / near_rate + near_latency),
+        unmoved=(stored / far_weights + far_latency) * readings,
+        buffered=(stored / near_weights + near_latency) * readings,
+        far_rate=far_rate,
+        far_latency=far_latency,
+        granule=granule,
+        room=room,
+    )
+
+
+def _before(busy: Flags, first: Flags) -> Int64:
+    """Return the row of the operator before each one on each accelerator, -1 where there is none."""
+    rows = np.arange(len(busy))[:, None]
+    latest = np.maximum.accumulate(np.where(busy, rows, -1), axis=0)
+    before = np.concatenate([np.full((1, busy.shape[1]), -1), latest[:-1]])
+    begin = np.maximum.accumulate(np.where(first, rows[:, 0], 0))
+    return np.where(before >= begin[:, None], before, -1)
+
+
+def _buffers(pairs: Pairs, slack: Float64) -> Float64:
+    """Return _PARTS of each pair, float64[len(_PARTS), k]."""
+    cycles, channels = pairs.cycles, pairs.channels
+    dominated = pairs.direct > pairs.unmoved
+    slices = cut(pairs, slack, dominated)
+    kept = _kept(pairs, slack, dominated, slices)
+    several = slices.following > 0
+    even = np.where(slices.following >= 3, slices.next, np.where(slices.following == 2, slices.last, 0.0))
+    odd = np.where(slices.following >= 2, slices.next, slices.last)
+    one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
+    late = np.where(slices.following % 2 == 1, other, one)
+    bytes_each = pairs.stored / channels
+    one, other, late, begin = (
+        np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
+        for part in (one, other, late, slices.first)
+    )
+    last = np.where(several, slices.last, channels)
+    after = np.where(several, body(pairs) * last / channels + pairs.leave, cycles)
+    rest = np.where(kept, after, pairs.direct)
+    return np.stack([one, one + other, late, begin, rest, kept])
+
+
+def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
+    """Return for which pairs copying the weights ahead is tried, and is no slower."""
+    cycles, channels, copy = pairs.cycles, pairs.channels, pairs.copy
+    again = pairs.readings > 1
+    smallest = copy * np.minimum(channels, SPLIT_DEPTH) / channels
+    forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
+    tried = forced | (pairs.buffered + np.maximum(copy - slack, 0.0) < pairs.unmoved)
+    tried |= np.floor(channels / pairs.block) > _FEW_SLICES
+    tried |= ~pairs.alone & (smallest < slack) & again
+    waited = np.where(pairs.alone, np.where(forced, STARTUP_CYCLES, 0.0), slack)
+    waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
+    inputs = _input_cycles(pairs, slices)
+    buffered = pairs.buffered + pairs.near_latency * pairs.readings * slices.following
+    new = np.maximum(np.maximum(cycles + waited_for, buffered), inputs)
+    new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
+    new = np.where(dominated & (count > 1) & forced, new - count * STARTUP_CYCLES / 2, new)
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved), inputs)
+    filled = slices.next / round_up(slices.next, pairs.block)
+    wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
+    return np.asarray(tried & (new <= old) & (again | (copy + buffered <= old)) & ~wasteful)
+
+
+def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
+    """Return what reading the inputs of all slices takes, from SRAM where they fit beside the weights."""
+
+    def passes(channels: Float64) -> Float64:
+        return np.ceil(channels / pairs.pass_depth)
+
+    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
+    between = np.maximum(following - 1.0, 0.0)
+    read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
+    bytes_each = pairs.stored / pairs.channels
+    weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
+    near = pairs.movable & (pairs.size + weights <= pairs.room)
+    from_near = read / pairs.near_input + pairs.near_latency
+    return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)

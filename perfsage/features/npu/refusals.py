@@ -1,0 +1,85 @@
+"""Which operators Ethos-U compilers leave to the CPU: these take no time in an NPU's figure.
+
+The rules are those that Vela 5 prints as constraints ("supported operators"): which types there are at all,
+integers (never floats), and those of the other rules that real and sampled networks run into.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.axes import unable_means
+from perfsage.features.npu.recurrent_memory import recurrent_refusals
+from perfsage.features.operands import FLOATS, Operands, type_flags
+from perfsage.graph.columns import Columns
+
+Flags = NDArray[np.bool_]
+MOST_SOFTMAX_ROWS = 65536
+MOST_PLACES = 127
+"""U55 and U65 find the largest of so many channels at most."""
+_SUPPORTED = """
+    ADD AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED
+    LOGISTIC MAX_POOL_2D MUL RELU RELU_0_TO_1 RELU6 RELU_N1_TO_1 RESHAPE REVERSE_V2 SOFTMAX TANH PAD
+    TRANSPOSE MEAN SUB SQUEEZE STRIDED_SLICE EXP SPLIT PRELU MAXIMUM ARG_MAX MINIMUM PADV2 SLICE
+    TRANSPOSE_CONV TILE EXPAND_DIMS SUM REDUCE_MAX REDUCE_MIN RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR RSQRT PACK UNPACK GELU ELU LEAKY_RELU SQUARED_DIFFERENCE MIRROR_PAD ABS
+    SPLIT_V QUANTIZE HARD_SWISH LOG UNIDIRECTIONAL_SEQUENCE_LSTM NEG
+"""
+_SUPPORTED_U85 = """
+    GATHER DIV CAST SELECT SELECT_V2 GREATER GREATER_EQUAL LESS LESS_EQUAL EQUAL NOT_EQUAL
+    REDUCE_ANY REDUCE_ALL LOGICAL_OR LOGICAL_AND LOGICAL_NOT SCATTER_ND READ_VARIABLE
+    ASSIGN_VARIABLE VAR_HANDLE
+"""
+SUPPORTED = tuple(_SUPPORTED.split())
+SUPPORTED_U85 = (*SUPPORTED, *_SUPPORTED_U85.split())
+"""What U55 and U65, and what U85 can do."""
+
+
+def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) -> Flags:
+    """Return bool[n, 2]: left to the CPU by U55 and U65, and by U85."""
+    strides = np.stack([columns.attribute("stride_h"), columns.attribute("stride_w")], axis=1)
+    both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
+    floats = type_flags(FLOATS)[operands.tensor_type]
+    both |= floats[operands.data] | floats[operands.result] | recurrent_refusals(columns, operands)
+    both |= unable_means(columns, operands)
+    old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
+    old |= operands.is_type("ARG_MAX") & (shapes[:, 6] > MOST_PLACES)
+    old |= _far_convolutions(columns, operands, shapes, strides)
+    made = [
+        _resizes(columns, operands, shapes, u85=False) | old,
+        _resizes(columns, operands, shapes, u85=True),
+    ]
+    types = (SUPPORTED, SUPPORTED_U85)
+    return np.stack(
+        [both | refused | ~operands.is_type(*known) for refused, known in zip(made, types, strict=True)],
+        axis=1,
+    )
+
+
+def _far_convolutions(
+    columns: Columns, operands: Operands, shapes: NDArray[np.float64], strides: NDArray[np.integer]
+) -> Flags:
+    """Strides beyond 3 need plain kernels, and no element beside the image."""
+    dilation = np.stack([columns.attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1)
+    reach = (shapes[:, 1:3] - 1) * strides + (shapes[:, 7:9] - 1) * np.maximum(dilation, 1) + 1
+    padded = (columns.attribute("padding") == 0) & (reach > shapes[:, 4:6]).any(axis=1)
+    far = operands.is_type("CONV_2D") & (strides.max(axis=1) > 3)
+    return np.asarray(far & ((dilation > 1).any(axis=1) | padded))
+
+
+def _resizes(columns: Columns, operands: Operands, shapes: NDArray[np.float64], *, u85: bool) -> Flags:
+    """Factors must be powers of two; on U55 and U65 2, 4 or 8 and alike, on U85 for bilinear ones only."""
+    nearest = () if u85 else ("RESIZE_NEAREST_NEIGHBOR",)
+    resize = operands.is_type("RESIZE_BILINEAR", *nearest)
+    if not resize.any():
+        return resize
+    out, into = shapes[:, 1:3], shapes[:, 4:6]
+    aligned = columns.attribute("align_corners").astype(bool)[:, None] & (into > 1)
+    half = columns.attribute("half_pixel_centers").astype(bool) & operands.is_type("RESIZE_BILINEAR")
+    factor = np.where(aligned, (out - 1) / np.maximum(into - 1, 1), out / into)
+    unchanged = (into == 1).all(axis=1) | (out == into).all(axis=1)
+    power = np.isin(factor, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]).all(axis=1)
+    alike = np.isin(factor[:, 0], [2.0, 4.0, 8.0]) & (factor[:, 0] == factor[:, 1])
+    fine = power if u85 else alike & (~half | (factor[:, 0] == 2.0))
+    return np.asarray(resize & ~unchanged & ~fine)

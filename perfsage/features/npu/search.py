@@ -1,0 +1,184 @@
+"""The search for the block of outputs that fetches least, as Vela does it: every height, width and depth.
+
+What costs equally much is decided by the last bit, so that costs are summed in 32 bits and in Vela's order
+(`ArchEthosU55::FindBlockConfig` and the same of U85), here for many operators at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.work import (
+    CONVOLUTION,
+    DEPTHWISE,
+    SUBKERNEL,
+    Flags,
+    Float64,
+    Work,
+    ceil_div,
+    round_up,
+)
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+SPLIT_DEPTH = 16
+SMALL = 4
+"""Among blocks that cost the same, one of at most 4 by 4 that covers most of the inputs is preferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is tried: multiples of the microblock up to `most` height, width and channels.
+
+    `elements` are how many outputs fit into the buffer at most, with channels as multiples of `granule`.
+    """
+
+    micro: tuple[int, int, int]
+    most: tuple[int, int, int]
+    elements: int
+    granule: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Blocks to try, in Vela's order: `height` and `width` float64[k], `depth` float64[n, k].
+
+    `exists` bool[n, k] is false where an operator has no such block.
+    """
+
+    height: Float64
+    width: Float64
+    depth: Float64
+    exists: Flags
+
+    def chosen(self, places: Int64) -> tuple[Float64, Float64, Float64]:
+        """Return height, width and channels of each operator's choice."""
+        return self.height[places], self.width[places], self.depth[np.arange(len(places)), places]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What each candidate reads: `height` and `width` float64[n, k].
+
+    `depth` float64[n, k] or [n, 1] are its channels; `apart` float64[n] says how far inputs are apart, with
+    zeros in between that are not read.
+    """
+
+    height: Float64
+    width: Float64
+    depth: Float64
+    apart: Float64
+
+    @property
+    def area(self) -> Float64:
+        """Inputs of one channel."""
+        return self.height * self.width
+
+
+def candidates(work: Work, space: Space) -> Candidates:
+    """Return what is tried for any of the operators."""
+    sides = [
+        round_up(np.minimum(out, most), micro)
+        for out, most, micro in zip(
+            (work.out_h, work.out_w, work.out_c), space.most, space.micro, strict=True
+        )
+    ]
+    depths, deep = _depths(sides[2], space.micro[2])
+    height, width, index = _grid(space)
+    least = round_up(depths.min(axis=0), space.granule)
+    tried = (height <= sides[0].max()) & (width <= sides[1].max()) & (index < depths.shape[1])
+    height, width, index = height[tried], width[tried], index[tried]
+    fits = _least_height(height) * width * least[index] <= space.elements
+    height, width, index = height[fits], width[fits], index[fits]
+    exists = deep[:, index] & (height <= sides[0][:, None]) & (width <= sides[1][:, None])
+    some = exists.any(axis=0)
+    return Candidates(height[some], width[some], depths[:, index[some]], exists[:, some])
+
+
+def _depths(deepest: Float64, micro: int) -> tuple[Float64, Flags]:
+    """Return the channels that are tried, float64[n, d], ascending, and whether they are."""
+    step = max(SPLIT_DEPTH, micro)
+    steps = step * np.arange(1.0, np.ceil(deepest.max() / step) + 1)
+    last = deepest[:, None]
+    # Past the last whole step, only one microblock more is tried.
+    rest = (last < SPLIT_DEPTH) | (last - (steps - step) == micro)
+    return np.minimum(steps, last), (steps <= last) | ((steps - step < last) & rest)
+
+
+@lru_cache(maxsize=64)
+def _grid(space: Space) -> tuple[Float64, Float64, Int64]:
+    """Return heights, widths and positions of depths that fit at all, in Vela's order."""
+    heights = np.arange(space.micro[0], space.most[0] + 1, space.micro[0], dtype=np.float64)
+    widths = np.arange(space.micro[1], space.most[1] + 1, space.micro[1], dtype=np.float64)
+    step = max(SPLIT_DEPTH, space.micro[2])
+    shallowest = step * np.arange(np.ceil(space.most[2] / step), dtype=np.float64) + space.micro[2]
+    area = space.elements // round_up(shallowest, space.granule)
+    index, row, column = np.nonzero(_least_height(heights)[:, None] * widths <= area[:, None, None])
+    return heights[row], widths[column], index
+
+
+def _least_height(height: Float64) -> Float64:
+    """Return as how many rows blocks count at least: two may stand for a single one."""
+    return np.where(height == 2, 1.0, height)
+
+
+def needed(size: Float64, stride: Float64, span: Float64) -> Float64:
+    """Return how many inputs in a row or column so many outputs need, zeros in between included."""
+    return np.asarray((size - 1) * stride + np.minimum(span, SUBKERNEL))
+
+
+@np.errstate(over="ignore")
+def fetched(work: Work, tried: Candidates, area: Float64, equal_depth: Flags, low: Float64) -> Float32:
+    """Return what is fetched for an output, float32[n, k].
+
+    `area` float64[n, k] are inputs of a channel, `equal_depth` bool[n] are operators whose outputs need their
+    own channel alone, `low` float64[n, k] are heights as they count. What a damaged file makes too large for
+    32 bits is infinite.
+    """
+    height, depth = low.astype(np.float32), tried.depth.astype(np.float32)
+    out_h, out_w, out_c = (getattr(work, f"out_{a}").astype(np.float32)[:, None] for a in "hwc")
+    over_h, over_w, over_c = out_h / height, out_w / tried.width.astype(np.float32), out_c / depth
+    weighted = (work.kind == CONVOLUTION) | (work.kind == DEPTHWISE)
+    kernel = np.where(weighted, work.kernel_h * work.kernel_w, 0.0) * work.in_c
+    weights = (kernel[:, None] * np.ceil(over_h) * np.ceil(over_w)).astype(np.float32)
+    weights *= np.where((work.kind == DEPTHWISE)[:, None], np.float32(1), over_c * depth)
+    repeats = ceil_div(work.span_h, SUBKERNEL) * ceil_div(work.span_w, SUBKERNEL)
+    read = (area * (work.in_c * repeats)[:, None]).astype(np.float32) * over_w * over_h
+    read *= np.where(equal_depth[:, None], np.float32(1), np.ceil(over_c))
+    return np.asarray((read + weights) / (out_h * out_w * out_c), dtype=np.float32)
+
+
+def volume(work: Work, tried: Candidates) -> Float32:
+    """Return how many blocks there would be, float32[n, k], as a cost."""
+    outputs = (work.out_h * work.out_w * work.out_c).astype(np.float32)[:, None]
+    return np.asarray(outputs / (tried.height * tried.width * tried.depth).astype(np.float32))
+
+
+def cheapest(
+    work: Work, tried: Candidates, inputs: Inputs, cost: Float32, fits: Flags, any_size: Flags
+) -> Int64:
+    """Return the position of each operator's block, int64[n]; the first where nothing fits.
+
+    Among blocks that cost the same, small ones are compared by what they cover (of `any_size` bool[n], all).
+    """
+    in_h, in_w = (np.ceil(side / inputs.apart)[:, None] for side in (work.in_h, work.in_w))
+    at_once = in_h * in_w * work.in_c[:, None] < inputs.area * inputs.depth * 2
+    cost = np.where(at_once, cost / np.float32(2), cost)
+    cost = np.where(fits & tried.exists, cost, np.float32(np.inf))
+    chosen = cost.argmin(axis=1)
+    best = cost[np.arange(len(cost)), chosen]
+    small = (tried.height <= SMALL) & (tried.width <= SMALL)
+    places = np.arange(len(small)) if any_size.any() else np.flatnonzero(small)
+    equal = (cost[:, places] == best[:, None]) & (small[places] | any_size[:, None])
+    equal &= (places > chosen[:, None]) & np.isfinite(best)[:, None]
+    rows = np.flatnonzero(equal.any(axis=1))
+    if len(rows):
+        sides = zip((in_h, in_w), (inputs.height, inputs.width), strict=True)
+        high, wide = (np.minimum(image[rows], read[np.ix_(rows, places)]) for image, read in sides)
+        covered = np.where(equal[rows], high * wide, 0.0)
+        chosen[rows] = places[len(places) - 1 - covered[:, ::-1].argmax(axis=1)]
+    return np.asarray(chosen)

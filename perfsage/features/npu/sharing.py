@@ -1,0 +1,144 @@
+"""Which tensors share memory on an NPU: renamed and fused results, parts, and what is written in place.
+
+Vela 5 decides so (`live_range.cpp`, and what it makes of padding, concatenations and functions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.chains import chains
+from perfsage.features.npu.copies import absorbed_padding
+from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS, fused
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+Flags = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
+
+IN_PLACE = (*ARITHMETIC, *FUNCTIONS, "QUANTIZE", "DIV", "ABS", "NEG", "RELU_N1_TO_1", "RELU_0_TO_1")
+"""One element in, one out: these write over an input of the same shape that nobody else reads."""
+_LONGEST = 12
+"""2 ** 12 tensors may share one buffer one after the other; a damaged graph may even go in circles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """`root` int64[tensors + 1] names the buffer of each tensor by one of its tensors.
+
+    `hidden` bool[tensors + 1] are those that are never written at all. `early` int64[k, 2] are tensors that
+    are copied into another as soon as they are there: (the part, what it becomes part of).
+    """
+
+    root: Int64
+    hidden: Flags
+    early: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What is the same on all generations that leave the same operators to the CPU, as in `Sharing`.
+
+    `within` bool[n] are functions that are done while others write, `owner` int64[n] the row that does each.
+    """
+
+    root: Int64
+    hidden: Flags
+    early: Int64
+    within: Flags
+    owner: Int64
+
+
+def base_of(subgraph: Subgraph, operands: Operands, refused: Flags) -> Base:
+    """Return what shares memory before chains and writing in place; `refused` bool[n] goes to the CPU."""
+    root = np.arange(operands.absent + 1)
+    hidden, edge = np.zeros((2, len(root)), dtype=np.bool_)
+    edge[[*subgraph.inputs, *subgraph.outputs]] = True
+    edge |= operands.constant
+    _take_parts(subgraph, operands, refused, edge, root)
+    early = _join(subgraph, operands, refused, edge, root)
+    data, result = operands.data, operands.result
+    within, maker = fused(subgraph, operands, refused)
+    renamed = operands.is_type(*ALIASES) & ~refused & ~(edge[data] & edge[result])
+    moved = (within | renamed) & (root[data] == data) & ~operands.constant[data]
+    hidden[data[within]] = True
+    root[data[moved]] = result[moved]
+    padded = absorbed_padding(subgraph, operands) & (root[result] == result)
+    hidden[result[padded]] = True
+    root[result[padded]] = data[padded]
+    return Base(root, hidden, early, within, np.where(within, maker, np.arange(len(data))))
+
+
+def sharing_of(
+    subgraph: Subgraph, operands: Operands, refused: Flags, formats: Int64, base: Base, *, chained: bool
+) -> Sharing:
+    """Return what shares memory; `refused` as for `base`, `chained` is for U85."""
+    root, hidden = base.root.copy(), base.hidden.copy()
+    free = (operands.is_type(*IN_PLACE) | _single(subgraph, operands)) & ~refused & ~base.within
+    if chained:
+        result, rows = operands.result, np.arange(len(free))
+        linked = chains(subgraph, operands, refused, base.owner)
+        free &= ~linked.within
+        last = rows.copy()
+        np.maximum.at(last, linked.root, rows)
+        passed = (last[linked.root] != rows) & (root[result] == result)
+        hidden[result[passed]] = True
+        root[result[passed]] = result[last[linked.root[passed]]]
+    _write_in_place(subgraph, operands, formats, free, root)
+    for _ in range(_LONGEST):
+        further = root[root]
+        if (further == root).all():
+            break
+        root = further
+    return Sharing(root, hidden, base.early)
+
+
+def _single(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which poolings look at one element."""
+    attribute = subgraph.columns.attribute
+    one = (attribute("filter_height") == 1) & (attribute("filter_width") == 1)
+    return np.asarray(operands.is_type("AVERAGE_POOL_2D", "MAX_POOL_2D") & one)
+
+
+def _take_parts(subgraph: Subgraph, operands: Operands, refused: Flags, edge: Flags, root: Int64) -> None:
+    """Parts are read where they are, unless they enter or leave the graph."""
+    results = subgraph.columns.operator_outputs
+    taken = operands.is_type(*PARTS) & ~refused
+    values, whole = results.values, operands.data[results.row_indices]
+    there = taken[results.row_indices] & ~edge[values] & ~edge[whole]
+    root[values[there]] = whole[there]
+
+
+def _join(subgraph: Subgraph, operands: Operands, refused: Flags, edge: Flags, root: Int64) -> Int64:
+    """Parts of a concatenation are written into it, or copied if something else decides where they are."""
+    columns = subgraph.columns
+    table = columns.operator_inputs
+    joined = operands.is_type(*JOINTS) & ~refused
+    here = joined[table.row_indices] & (table.values >= 0)
+    part, whole = table.values[here], operands.result[table.row_indices[here]]
+    maker = np.full(len(root), -1)
+    maker[columns.operator_outputs.values] = columns.operator_outputs.row_indices
+    moved = np.append(refused | operands.is_type(*ALIASES, *PARTS), True)
+    alone = (operands.readers[part] == 1) & ~edge[part] & (root[part] == part)
+    direct = alone & ~moved[maker[part]]
+    root[part[direct]] = whole[direct]
+    early = ~direct & (operands.readers[part] == 1) & ~edge[part] & (maker[part] >= 0)
+    return np.stack([part[early], whole[early]], axis=1)
+
+
+def _write_in_place(subgraph: Subgraph, operands: Operands, formats: Int64, free: Flags, root: Int64) -> None:
+    """Let each of `free` write over its first operand that allows it."""
+    leaving = np.zeros(len(root), dtype=np.bool_)
+    leaving[[*subgraph.outputs]] = True
+    fixed = leaving | operands.constant | (operands.readers != 1)
+    fixed[-1] = True
+    result, kinds = operands.result, operands.tensor_type
+    for source in (operands.data, operands.second):
+        alike = (operands.dimensions[source] == operands.dimensions[result]).all(axis=1)
+        alike &= (kinds[source] == kinds[result]) & (formats[source] == formats[result])
+        over = free & alike & ~fixed[source] & (root[source] == source)
+        root[source[over]] = result[over]
+        free = free & ~over

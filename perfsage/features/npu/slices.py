@@ -1,0 +1,111 @@
+"""How an operator is cut so that its weights can be copied while it runs: slices of output channels.
+
+The first slice is as deep as can be copied while the operator before runs, each of the next ones as deep as
+can be while the one before it runs. The rules are those of Vela 5 (`ProposeSlicedWeightBuffering`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.work import Flags, Float64, round_up
+
+SPLIT_DEPTH = 16.0
+"""Channels are cut in multiples of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The tasks of k pairs of an operator and an accelerator, float64[k], with what copies would take.
+
+    `stored` are the bytes of weights and scales, `copy` the cycles of copying them, `unmoved` and `buffered`
+    those of reading them where they are and in SRAM. `cycles` and `direct` are planned ones, with weights in
+    SRAM and where they are, and `enter` and `leave` those of the first and of the last transfer; `real` is
+    what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
+    one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
+    and `movable` bool[k] says whether these may be brought to SRAM.
+    """
+
+    stored: Float64
+    real: Float64
+    cycles: Float64
+    direct: Float64
+    enter: Float64
+    leave: Float64
+    input: Float64
+    size: Float64
+    pass_depth: Float64
+    movable: Flags
+    readings: Float64
+    block: Float64
+    channels: Float64
+    alone: Flags
+    copy: Float64
+    unmoved: Float64
+    buffered: Float64
+    near_latency: Float64
+    near_input: Float64
+    far_rate: Float64
+    far_latency: Float64
+    far_input: Float64
+    edge_latency: Float64
+    granule: Float64
+    room: Float64
+
+    def take(self, places: NDArray[np.int64]) -> Pairs:
+        """Return some of the pairs."""
+        return Pairs(*(getattr(self, field.name)[places] for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Channels of the first slice, of each following one and of the last, and how many follow."""
+
+    first: Float64
+    next: Float64
+    last: Float64
+    following: Float64
+
+
+def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
+    """Return slices such that the first is there in time, and each next one while the one before runs."""
+    channels, copy, block, granule = pairs.channels, pairs.copy, pairs.block, pairs.granule
+    smallest = np.minimum(SPLIT_DEPTH / channels, 1.0)
+    share = np.minimum(slack / copy, 1.0)
+    aligned = np.floor(share / smallest + 1e-9) * smallest
+    share = np.where(1.0 - aligned < smallest / 2, 1.0, share)
+    half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
+    share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
+    room = np.minimum(pairs.room / 2 / pairs.stored, 1.0)
+    share = np.minimum(np.maximum(share, smallest), room)
+    first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
+    first = np.where(share >= 1.0, channels, np.minimum(first, channels))
+    ran = body(pairs) * first / channels + pairs.enter
+    following = round_up(np.maximum(np.floor(channels * ran / copy), SPLIT_DEPTH), block)
+    following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
+    unit = np.where(following > block, block, granule)
+    following = np.maximum(np.floor(following / unit) * unit, granule)
+    rest = channels - first
+    count = np.ceil(rest / following)
+    return Slices(first, following, rest - np.maximum(count - 1.0, 0.0) * following, count)
+
+
+def body(pairs: Pairs) -> Float64:
+    """Return the planned cycles between the first transfer and the last one."""
+    return np.maximum(pairs.cycles - pairs.enter - pairs.leave, 0.0)
+
+
+def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
+    """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
+    bytes_each, pace = pairs.stored / pairs.channels, body(pairs) / pairs.channels
+
+    def wait(channels: Float64, hidden: Float64) -> Float64:
+        return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
+
+    second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
+    more = wait(slices.next, slices.next * pace) * np.maximum(slices.following - 1.0, 0.0)
+    later = np.where(slices.following > 0, wait(second, slices.first * pace + pairs.enter) + more, 0.0)
+    return wait(slices.first, slack) + later

@@ -1,0 +1,55 @@
+"""How many weights an NPU's stream has: those of the file, and zeros that fill up microblocks.
+
+The order is that of Vela 5's weight encoders: output channels in microblocks, input channels in eights or in
+whole blocks, kernels in parts of at most 8 by 8 with their elements padded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.systems import Systems
+from perfsage.features.npu.work import (
+    CONVOLUTION,
+    DEPTHWISE,
+    SPARSE_DEPTH,
+    Flags,
+    Float64,
+    Work,
+    kernel_parts,
+    round_up,
+)
+
+
+def elements_u55(work: Work, systems: Systems, part_kernel: Flags) -> Float64:
+    """Return the elements of each stream on U55 and U65, float64[n]; 0 where there are no weights."""
+    alone = work.kind == DEPTHWISE
+    kernel = _padded(work, np.where(alone | part_kernel, 4.0, 1.0))
+    inputs = np.where(alone, 1.0, round_up(work.in_c, np.where(part_kernel, 8.0, 32.0)))
+    each = np.ceil(work.out_c / systems.cores)
+    outputs = systems.cores * round_up(each, systems.micro[:, 2])
+    return np.where((work.kind == CONVOLUTION) | alone, kernel * inputs * outputs, 0.0)
+
+
+def elements_u85(work: Work, systems: Systems, micro: Float64, blocks: Blocks) -> Float64:
+    """Return the same on U85; `micro` float64[n, 3] are the operators' microblocks."""
+    alone = work.kind == DEPTHWISE
+    # Ten elements of a kernel that is alone with its channel take as much as a wider stream needs.
+    ten = np.where(systems.macs <= 256, 10.0, np.where(systems.macs <= 512, 12.0, 16.0))
+    sparse = (work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH)
+    part = np.where(sparse, 10.0, 5.0)
+    kernel = _padded(work, np.where(alone, 10.0, np.where(blocks.part_kernel, part, 1.0)))
+    kernel = kernel * np.where(alone, ten / 10.0, 1.0)
+    inputs = np.where(alone, 1.0, round_up(work.in_c, np.maximum(blocks.input_depth, 1.0)))
+    outputs = round_up(work.out_c, micro[:, 2])
+    return np.where((work.kind == CONVOLUTION) | alone, kernel * inputs * outputs, 0.0)
+
+
+def _padded(work: Work, multiple: Float64) -> Float64:
+    """Return the elements of kernels whose parts are padded to a multiple."""
+    total = np.zeros(len(work))
+    for part_w, times_w in kernel_parts(work.kernel_w):
+        for part_h, times_h in kernel_parts(work.kernel_h):
+            total += round_up(part_w * part_h, multiple) * times_w * times_h
+    return total

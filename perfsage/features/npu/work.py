@@ -1,0 +1,200 @@
+"""What an NPU is given to do for each operator: shapes, kernels and the unit that works on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SPILL_BYTES = (256 << 10, 384 << 10, 512 << 10)
+"""What the larger U85 have of SRAM for activations by default; the rest lies in DRAM."""
+SPARSE_DEPTH = 2
+"""Where so few channels come in, two of every four weights are zeros, which U85 skips."""
+SUBKERNEL = 8
+"""Kernels are worked off in parts of at most 8 by 8."""
+MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
+"""Kernels of means are no higher and no larger: higher ones are laid out as a row, larger ones cut."""
+BY_OUTPUT, BY_KERNEL = 1, 2
+"""How a stride beyond what the hardware can do is split."""
+NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
+SQUARES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Columns over n operators, float64[n] unless named otherwise.
+
+    `kind` int64[n] is one of the constants above and `kind_u85` the same for U85; `passes` and `passes_u85`
+    say how often it is done, and `enlarged` by how much zeros in between enlarge the inputs. `copied` bool[n]
+    only goes from one place to another. `output` is a
+    position in OUTPUT_KINDS, `source` and `target` are formats as in `formats`, and the same for U85.
+    `table` and `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, and
+    `beside` how many elements come from where constants are, `chained` how many operators U85 does on the
+    way out. `source_spill` and `target_spill` int64[n] have a bit for each limit of SPILL_BYTES at which the
+    data lies in DRAM. `far` int64[n] says how a stride is split, 0 where it is not, and `groups` how many
+    convolutions one is.
+    """
+
+    kind: NDArray[np.int64]
+    kind_u85: NDArray[np.int64]
+    passes: Float64
+    passes_u85: Float64
+    enlarged: Float64
+    copied: Flags
+    output: NDArray[np.int64]
+    table: Flags
+    clamped: Flags
+    binary: Flags
+    far: NDArray[np.int64]
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    source_u85: NDArray[np.int64]
+    target_u85: NDArray[np.int64]
+    source_spill: NDArray[np.int64]
+    target_spill: NDArray[np.int64]
+    chained: Float64
+    beside: Float64
+    groups: Float64
+    batch: Float64
+    out_h: Float64
+    out_w: Float64
+    out_c: Float64
+    in_h: Float64
+    in_w: Float64
+    in_c: Float64
+    kernel_h: Float64
+    kernel_w: Float64
+    stride_h: Float64
+    stride_w: Float64
+    wide: Float64
+    """Bytes of an element of the result: a mean is an integer of 32 bits at first."""
+    flat: Flags
+    """Whether a squared difference has fewer than four dimensions."""
+    merged: Flags
+    """Whether a transpose also turns the last two axes, for a product of two tensors that reads it."""
+    turned: NDArray[np.int64]
+    """Whether a product of two has to turn its second operand first: 2 where that enters the graph."""
+    constant: Float64
+    """Elements that arithmetic reads from where constants are, on U55 and U65."""
+    doubled: Flags
+    """Whether both operands are broadcast, which U55 and U65 do one after the other."""
+    second_h: Float64
+    second_w: Float64
+    second_c: Float64
+    """The other operand of what is lowered to several operators, and 0 elsewhere."""
+    span_h: Float64
+    span_w: Float64
+    """Kernels with their dilation: (k - 1) d + 1."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def take(self, rows: NDArray[np.integer]) -> Work:
+        """Return some of the operators."""
+        return Work(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def those(self, rows: NDArray[np.integer]) -> Work:
+        """Return some of the operators, for ascending `rows`: all of them as they are."""
+        return self if len(rows) == len(self) else self.take(rows)
+
+    def row_keys(self) -> list[bytes]:
+        """Return bytes that are equal for operators that take equally long, whatever their batch."""
+        names = [field.name for field in fields(self) if field.name not in ("batch", "groups")]
+        table = np.stack([getattr(self, name).astype(np.float32) for name in names], axis=1)
+        raw, size = table.tobytes(), 4 * len(names)
+        return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+    def for_u85(self) -> Work:
+        """Return the same work as U85 does it.
+
+        A kernel comes in parts, one for each place between the zeros, or one for each of its elements where
+        the stride is too far.
+        """
+        parts = {
+            name: np.maximum(getattr(self, name) / self.enlarged, 1.0)
+            for name in ("kernel_h", "kernel_w", "span_h", "span_w", "in_h", "in_w")
+        }
+        elements = np.where(self.far == BY_KERNEL, parts["kernel_h"] * parts["kernel_w"], 1.0)
+        apart = self.far == BY_KERNEL
+        for name in ("kernel_h", "kernel_w", "span_h", "span_w", "stride_h", "stride_w"):
+            parts[name] = np.where(apart, 1.0, parts.get(name, getattr(self, name)))
+        # Each element of the kernel finds every input that it needs beside the one before.
+        for axis in "hw":
+            parts[f"in_{axis}"] = np.where(apart, getattr(self, f"out_{axis}"), parts[f"in_{axis}"])
+        # A product of two tensors is one for each of a batch, which lies over the rows.
+        rows = np.where(self.kind_u85 == PRODUCT, self.out_h, 1.0)
+        parts["in_h"] /= rows
+        return replace(
+            self,
+            kind=self.kind_u85,
+            constant=np.zeros(len(self)),
+            doubled=np.zeros(len(self), dtype=np.bool_),
+            passes=self.passes_u85 * elements * rows,
+            out_h=self.out_h / rows,
+            out_w=np.where(self.merged, self.out_c, self.out_w),
+            out_c=np.where(self.merged, self.out_w, self.out_c),
+            source=self.source_u85,
+            target=self.target_u85,
+            # Each part looks at all of the image.
+            enlarged=np.ones(len(self)),
+            **parts,
+        )
+
+    @property
+    def is_matrix(self) -> Flags:
+        """Whether inputs are summed over channels."""
+        return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
+
+    @property
+    def is_weighted(self) -> Flags:
+        """Whether there are weights, with scales and biases."""
+        return np.asarray((self.kind == CONVOLUTION) | (self.kind == DEPTHWISE))
+
+    @property
+    def repeats(self) -> Float64:
+        """How often weights are read: each of the convolutions that a far stride becomes reads them all."""
+        return np.where(self.far == BY_OUTPUT, self.batch, 1.0)
+
+    @property
+    def mean_share(self) -> Float64:
+        """Which part of a mean's kernel is stored: what is alike only once, and the rest."""
+        rows = np.minimum(np.floor(MOST_MEAN_KERNEL / self.kernel_w), MOST_MEAN_HEIGHT)
+        rows = np.clip(rows, 1.0, self.kernel_h)
+        return np.asarray(np.where(rows < self.kernel_h, rows + self.kernel_h % rows, rows) / self.kernel_h)
+
+    @property
+    def kernel_first_u55(self) -> Flags:
+        """Whether kernel elements fill the multipliers better than channels do, on U55 and U65."""
+        elements = self.kernel_h * self.kernel_w
+        by_depth = self.in_c / round_up(self.in_c, 32)
+        by_kernel = self.in_c / round_up(self.in_c, 8) * elements / round_up(elements, 4)
+        return np.asarray((self.in_c <= 8) | (by_kernel >= by_depth))
+
+    @property
+    def kernel_first_u85(self) -> Flags:
+        """The same on U85."""
+        elements = self.kernel_h * self.kernel_w
+        rounded = np.floor(elements / 5) * 5 + np.maximum(elements % 5, 2)
+        by_kernel = self.in_c / round_up(self.in_c, 16) * elements / rounded
+        return np.asarray(by_kernel >= self.in_c / round_up(self.in_c, 64))
+
+
+def ceil_div(values: Float64, divisor: Float64 | float) -> Float64:
+    """Return how many times `divisor` is needed to cover each value."""
+    return np.asarray(np.ceil(values / divisor))
+
+
+def round_up(values: Float64, multiple: Float64 | float) -> Float64:
+    """Return the next multiple."""
+    return np.asarray(np.ceil(values / multiple) * multiple)
+
+
+def kernel_parts(size: Float64) -> tuple[tuple[Float64, Float64], ...]:
+    """Return the sizes of the parts of a kernel's side and how often each occurs: whole ones and the rest."""
+    rest = np.asarray(size % SUBKERNEL)
+    whole = np.full(len(size), float(SUBKERNEL)), np.asarray(np.floor(size / SUBKERNEL))
+    return whole, (rest, np.where(rest > 0, 1.0, 0.0))
