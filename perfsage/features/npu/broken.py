@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.geometry import GEOMETRIES, Geometry
-from perfsage.features.npu.integers import TIMES, Costs, integer_cycles
+from perfsage.features.npu.integers import TIMES, Costs
 from perfsage.features.npu.products import product_costs
 from perfsage.features.npu.squares import square_costs
 from perfsage.features.npu.work import NOTHING, PRODUCT, SQUARES, Float64, Work
@@ -34,8 +34,8 @@ def scale_back(costs: Float64, work: Work) -> None:
     rows = np.flatnonzero((work.wide > 1) & (work.kind != NOTHING))
     count = work.out_h[rows] * work.out_w[rows] * work.out_c[rows]
     for place, geometry in enumerate(GEOMETRIES):
-        cycles = integer_cycles(geometry)
-        costs[rows, : len(TIMES), place] += (count * (cycles.chained or cycles.both))[:, None]
+        cycles = geometry.integer_cycles
+        costs[rows, : len(TIMES), place] += (count * (cycles.chained or cycles.two))[:, None]
 
 
 def _put(costs: Float64, columns: tuple[str, ...], made: Costs, rows: NDArray[np.int64], place: int) -> None:

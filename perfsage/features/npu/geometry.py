@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Block = tuple[int, int, int]
 """Height, width, channels."""
@@ -37,6 +38,19 @@ class Memory:
         return self.write_latency > 0 and self.burst > 64
 
 
+class IntegerCycles(NamedTuple):
+    """Cycles of an element of arithmetic on integers of 32 bits, from Vela's own tables.
+
+    With `one` integer coming in, with `two`, with two where the result is handed on to what follows
+    (`chained`, which U85 alone does), and with two bytes whose `product` is an integer.
+    """
+
+    one: float
+    two: float
+    chained: float
+    product: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
     """One accelerator; `microblocks` are the blocks of outputs that it computes at once.
@@ -64,9 +78,7 @@ class Geometry:
     input_units: tuple[tuple[Block, Block, Block], ...] = ()
     """What inputs are kept in multiples of, by the microblock: for up to 16, up to 32 and more channels of a
     block; the last is bytes in sixteens (U85)."""
-    integer_cycles: tuple[float, float, float]
-    """Cycles of an element of 32 bits: of arithmetic on one tensor, on two, and on the way to what follows
-    (which U85 alone does)."""
+    integer_cycles: IntegerCycles
     chained_area: int = 1
     """Pixels of a block of arithmetic whose result goes to what follows (U85)."""
     near: Memory
@@ -106,6 +118,7 @@ def _u55(
     cycles: tuple[float, float, float, float, float],
     integer_cycles: tuple[float, float, float],
 ) -> Geometry:
+    one, two, product = integer_cycles
     return Geometry(
         generation=55,
         macs=macs,
@@ -116,7 +129,7 @@ def _u55(
         output_cycles=(cycles[0], cycles[1], cycles[2], cycles[3]),
         table_cycles=1.0,
         relu_cycles=cycles[4],
-        integer_cycles=integer_cycles,
+        integer_cycles=IntegerCycles(one, two, 0.0, product),
         near=_sram(8.0, 32, 32.0),
         far=_flash(0.5 if macs <= 64 else 1.0, 64.0),
     )
@@ -134,7 +147,7 @@ def _u65(cores: int) -> Geometry:
         output_cycles=(0.375 / cores, 0.75 / cores, 0.125 / cores, 0.25 / cores),
         table_cycles=1.0 / cores,
         relu_cycles=0.25 / cores,
-        integer_cycles=(0.625 / cores, 1.125 / cores, 0.0),
+        integer_cycles=IntegerCycles(0.625 / cores, 1.125 / cores, 0.0, 0.5 / cores),
         near=_sram(16.0, 32, 32.0),
         far=_dram(3.75) if cores > 1 else _flash(1.0, 64.0),
     )
@@ -150,6 +163,7 @@ def _u85(
     integer_cycles: tuple[float, float, float],
 ) -> Geometry:
     element, table = cycles
+    one, two, chained = integer_cycles
     return Geometry(
         generation=85,
         macs=macs,
@@ -162,7 +176,7 @@ def _u85(
         input_bytes=buffers[1],
         output_bytes=buffers[2],
         input_units=units,
-        integer_cycles=integer_cycles,
+        integer_cycles=IntegerCycles(one, two, chained, one),
         chained_area=macs // 64,
         near=memories[0],
         far=memories[1],
@@ -176,10 +190,10 @@ _SQUARE_1024, _ROW_1024 = ((2, 4, 1), (2, 2, 2), (1, 2, 4)), ((2, 4, 1), (1, 4, 
 _SQUARE_2048, _ROW_2048 = ((4, 4, 1), (2, 4, 2), (2, 2, 4)), ((4, 4, 1), (2, 4, 2), (1, 4, 4))
 
 GEOMETRIES = (
-    _u55(32, (1, 1, 4), 16, (2, 4), (3.0, 6.0, 1.0, 2.0, 1.0), (2.0, 3.0, 0.0)),
-    _u55(64, (1, 1, 8), 16, (2, 4), (1.5, 3.0, 0.5, 1.0, 1.0), (1.0, 1.5, 0.0)),
-    _u55(128, (1, 2, 8), 24, (4, 8), (0.75, 1.5, 0.25, 0.5, 0.5), (0.75, 1.25, 0.0)),
-    _u55(256, (2, 2, 8), 48, (8, 16), (0.375, 0.75, 0.125, 0.25, 0.25), (0.625, 1.125, 0.0)),
+    _u55(32, (1, 1, 4), 16, (2, 4), (3.0, 6.0, 1.0, 2.0, 1.0), (2.0, 3.0, 3.0)),
+    _u55(64, (1, 1, 8), 16, (2, 4), (1.5, 3.0, 0.5, 1.0, 1.0), (1.0, 1.5, 1.5)),
+    _u55(128, (1, 2, 8), 24, (4, 8), (0.75, 1.5, 0.25, 0.5, 0.5), (0.75, 1.25, 0.75)),
+    _u55(256, (2, 2, 8), 48, (8, 16), (0.375, 0.75, 0.125, 0.25, 0.25), (0.625, 1.125, 0.5)),
     _u65(1),
     _u65(2),
     _u85(

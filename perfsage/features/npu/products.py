@@ -13,7 +13,7 @@ import numpy as np
 from perfsage.features.npu.blocks import Blocks, choose_blocks, choose_integer_blocks
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import Geometry
-from perfsage.features.npu.integers import INTEGER_BYTES, Costs, integer_cycles
+from perfsage.features.npu.integers import INTEGER_BYTES, Costs
 from perfsage.features.npu.pace import paced
 from perfsage.features.npu.systems import MemoryRows, systems_of
 from perfsage.features.npu.work import ELEMENTWISE, PRODUCT, Float64, Work, ceil_div
@@ -101,7 +101,7 @@ def _multiplications(work: Work, geometry: Geometry, blocks: Blocks, places: _Pl
     enter = _cycles(source, count, _read_run(work, blocks), source.read_latency)
     run = np.minimum(_WRITTEN, blocks.depth * INTEGER_BYTES)
     leave = _cycles(between, count * INTEGER_BYTES, run, between.write_latency)
-    each = integer_cycles(geometry).product
+    each = geometry.integer_cycles.product
     moved = np.maximum(enter, leave) / (blocks.height * blocks.width * blocks.depth)
     return np.ceil(elements * np.maximum(each, (moved + each) / 4.0))
 

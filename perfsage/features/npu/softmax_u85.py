@@ -164,7 +164,7 @@ def _summed(work: Work, geometries: tuple[Geometry, ...], systems: Systems, plac
 
 def _reciprocal(sizes: Sizes, systems: Systems, places: Places) -> Float64:
     """What is done with one integer a row: Newton's method, three times."""
-    one, two, passed = systems.integer_cycles.T
+    one, two, passed, _ = systems.integer_cycles.T
     bricks, rows = sizes.bricks, sizes.row_kept
     kept, linear = BYTES * bricks, BYTES * rows
     inside, there, late = places.never, places.rows, places.exponentials

@@ -20,7 +20,7 @@ from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import MOST_WRITTEN, moved, stored
 from perfsage.features.npu.formats import BRICKS, EDGE, LINEAR
 from perfsage.features.npu.geometry import Geometry, Memory
-from perfsage.features.npu.integers import INTEGER_BYTES, Costs, integer_cycles
+from perfsage.features.npu.integers import INTEGER_BYTES, Costs
 from perfsage.features.npu.systems import systems_of
 from perfsage.features.npu.work import ELEMENTWISE, POOLING, Float64, Work
 
@@ -35,7 +35,7 @@ def square_costs(work: Work, geometry: Geometry) -> Costs:
     out = whole[0] * whole[1] * stored_channels(whole[2], work.target)
     if geometry.generation == 85:
         return _chained(work, geometry, first, second, out)
-    each = integer_cycles(geometry).both
+    each = geometry.integer_cycles.two
     rate = geometry.near.rate
     cycles = np.zeros(len(work))
     near = np.zeros(len(work))
@@ -57,9 +57,9 @@ def square_costs(work: Work, geometry: Geometry) -> Costs:
 
 def _chained(work: Work, geometry: Geometry, first: Sides, second: Sides, out: Float64) -> Costs:
     """On U85 a cast, its scaling and the subtraction are one operator, and the square and its scaling."""
-    cycles = integer_cycles(geometry)
-    made = _cast(work, geometry, first, 2.0 * cycles.chained + cycles.both)
-    made += _cast(work, geometry, second, cycles.chained + cycles.both)
+    cycles = geometry.integer_cycles
+    made = _cast(work, geometry, first, 2.0 * cycles.chained + cycles.two)
+    made += _cast(work, geometry, second, cycles.chained + cycles.two)
     bricks = _elements((work.out_h, work.out_w, work.out_c), BRICKS)
     read = _elements(first, LINEAR) + (1.0 + 2.0 * INTEGER_BYTES) * _elements(second, LINEAR)
     read_last = 2.0 * INTEGER_BYTES * bricks

@@ -38,7 +38,7 @@ class Systems:
     """What `Geometry` says of the accelerator of each row.
 
     float64[m], but `micro` float64[m, 3], the first microblock, `output_cycles` float64[m, kinds],
-    `integer_cycles` float64[m, 3], `is_u65` bool[m], and `spill_bit` int64[m], the bit of its limit in
+    `integer_cycles` float64[m, 4], `is_u65` bool[m], and `spill_bit` int64[m], the bit of its limit in
     SPILL_BYTES.
     """
 
