@@ -10,7 +10,7 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.features import GraphFeatures, extract_features
-from perfsage.features.npu.depths import deep_shapes
+from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.graph import read_graph
 from perfsage.models.physics import memory_limit_bytes, memory_rates, term_columns, unit_rates
 from profilers.npu.configuration import parse_configuration

@@ -12,9 +12,9 @@ from dataset.builder import Builder
 from perfsage.features import extract_features
 from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.deep_shapes import deep_shape
 from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
 from perfsage.features.npu.lowering import work_of
-from perfsage.features.npu.softmax import deepened
 from perfsage.features.operands import Operands
 from perfsage.graph import read_graph
 from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
@@ -75,10 +75,10 @@ def test_what_does_not_fit_into_sram_is_read_from_dram(device: str) -> None:
 
 
 def test_least_prime_factors_become_channels() -> None:
-    assert deepened(361.0) == (19.0, 1.0, 19.0)
-    assert deepened(1917.0) == (71.0, 1.0, 27.0)
-    assert deepened(600.0) == (5.0, 5.0, 24.0)
-    assert np.isfinite(deepened(2.0**62)).all()
+    assert deep_shape(361.0) == (19.0, 1.0, 19.0)
+    assert deep_shape(1917.0) == (71.0, 1.0, 27.0)
+    assert deep_shape(600.0) == (5.0, 5.0, 24.0)
+    assert np.isfinite(deep_shape(2.0**62)).all()
 
 
 @pytest.mark.parametrize("side", [1.0, 65535.0, 2.0**20 - 3, 2.0**31])

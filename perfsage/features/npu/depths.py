@@ -6,11 +6,10 @@ rules are those of Vela 5 (`ConvertOperation` and `ReshapeToIncreaseDepth`).
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu.deep_shapes import MOST_ELEMENTS
 from perfsage.features.npu.formats import ARITHMETIC, BRICKS, FUNCTIONS, JOINTS, LINEAR, PARTS
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
@@ -20,8 +19,6 @@ Int64 = NDArray[np.int64]
 
 FEW_CHANNELS, FEW_ELEMENTS = 8, 16
 """What has fewer channels and more elements gets another shape."""
-LEAST_DEPTH = 16
-_MOST_ELEMENTS = 2.0**31
 _SHAPED = tuple(
     name for name in (*ARITHMETIC, *FUNCTIONS, "QUANTIZE") if name not in ("SQUARED_DIFFERENCE", "PRELU")
 )
@@ -32,7 +29,7 @@ def deepened(subgraph: Subgraph, operands: Operands, owner: Int64) -> Flags:
     """Return which operators get another shape, bool[n]; `owner` int64[n] is the row that does each."""
     dimensions, elements, result = operands.dimensions, operands.elements, operands.result
     few = (dimensions[result, 3] < FEW_CHANNELS) & (elements[result] > FEW_ELEMENTS)
-    few &= (elements[result] < _MOST_ELEMENTS) & (owner == np.arange(len(owner)))
+    few &= (elements[result] < MOST_ELEMENTS) & (owner == np.arange(len(owner)))
     if few.any():
         few &= operands.is_type(*_SHAPED)
         for source in (operands.data, operands.second):
@@ -51,11 +48,6 @@ def _sliced(subgraph: Subgraph, operands: Operands) -> Flags:
         there = operands.is_type(*names)[table.row_indices] & (table.values >= 0)
         part[place, table.values[there]] = True
     return np.asarray(part[0, operands.data] | part[0, operands.second] | part[1, operands.result])
-
-
-def deep_shapes(elements: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return height, width and channels that so many elements are worked on in, float64[k, 3]."""
-    return np.array([_deep_shape(int(count)) for count in elements], dtype=np.float64).reshape(-1, 3)
 
 
 def deep_formats(
@@ -83,38 +75,3 @@ def deep_formats(
         there = (table.values >= 0) & (own[rows] | (table is columns.operator_outputs))
         seen[deep[rows[there]].astype(np.int64), table.values[there]] = True
     return np.where(seen.all(axis=0) & (formats == BRICKS), LINEAR, formats)
-
-
-@cache
-def _primes() -> Int64:
-    """Return the primes up to the root of 2^31."""
-    sieve = np.ones(int(_MOST_ELEMENTS**0.5) + 2, dtype=np.bool_)
-    sieve[:2] = False
-    for number in range(2, int(len(sieve) ** 0.5) + 1):
-        if sieve[number]:
-            sieve[number * number :: number] = False
-    return np.flatnonzero(sieve)
-
-
-@lru_cache(maxsize=4096)
-def _deep_shape(elements: int) -> tuple[int, int, int]:
-    """Share the prime factors: the smallest go to channels, the others to height and width in turns."""
-    depth, height, width = 1, 1, 1
-    for factor in _factors(elements):
-        if depth < LEAST_DEPTH:
-            depth *= factor
-        elif width < height:
-            width *= factor
-        else:
-            height *= factor
-    return max(height, width), min(height, width), depth
-
-
-def _factors(number: int) -> list[int]:
-    """Return the prime factors of a number, ascending."""
-    made = []
-    for prime in _primes()[number % _primes() == 0].tolist():
-        while number % prime == 0:
-            made.append(prime)
-            number //= prime
-    return made + [number] * (number > 1)

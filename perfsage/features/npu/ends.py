@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST, kinds_u85
-from perfsage.features.npu.depths import deep_formats, deep_shapes, deepened
+from perfsage.features.npu.deep_shapes import deep_shapes
+from perfsage.features.npu.depths import deep_formats, deepened
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, fused, in_rows, tensor_formats
 from perfsage.features.npu.work import NOTHING, Flags, Float64

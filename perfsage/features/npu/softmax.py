@@ -8,11 +8,11 @@ The order is that of Vela 5 (`Softmax::GetGraph8Bit`), with what its scheduler d
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from perfsage.features.npu.deep_shapes import deep_shape
 from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
 
@@ -21,8 +21,6 @@ BYTES = 4.0
 FEW_CHANNELS, FEW_ELEMENTS = 8, 16
 """Arithmetic on fewer channels is laid out anew, so that it has more, but for so few elements."""
 _ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "enlarged")
-_MOST_FACTORED = 1 << 20
-"""Larger numbers are not factored: a damaged file must not cost time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +71,8 @@ def _deepened(shape: Float64, which: Flags) -> Float64:
     """Return shapes float64[3, n] with some of them laid out anew."""
     made = shape.copy()
     for place in np.flatnonzero(which).tolist():
-        made[:, place] = deepened(float(shape[:, place].prod()))
+        made[:, place] = deep_shape(float(shape[:, place].prod()))
     return made
-
-
-@lru_cache(maxsize=4096)
-def deepened(elements: float) -> tuple[float, float, float]:
-    """Return height, width and channels of so many elements: the least prime factors become channels."""
-    if not 1 <= elements < _MOST_FACTORED:
-        return max(elements / BRICK, 1.0), 1.0, float(BRICK)
-    depth, sides = 1, [1, 1]
-    for prime in _primes(int(elements)):
-        if depth < BRICK:
-            depth *= prime
-        else:
-            sides[int(sides[1] < sides[0])] *= prime
-    return float(max(sides)), float(min(sides)), float(depth)
-
-
-def _primes(number: int) -> list[int]:
-    found, factor = [], 2
-    while factor * factor <= number:
-        while number % factor == 0:
-            found.append(factor)
-            number //= factor
-        factor += 1
-    return [*found, number] if number > 1 else found
 
 
 def laid_out(work: Work, shape: Float64, kind: int) -> Work:
