@@ -15,6 +15,7 @@ from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
+from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import NOTHING, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -25,10 +26,6 @@ SCALED_BLOCK = 256.0
 """Elements of a block of what a mean is scaled in."""
 _EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
 _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geometry in GEOMETRIES])
-_STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
-_INTERLEAVED = np.where(IS_U85, _STREAMS, 0.0)
-STREAM_DEPTH = 4
-"""Channels that go to the same stream of U85 before the next one has its turn."""
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
 DRAM_SCALES = 0.41
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
@@ -98,14 +95,15 @@ def _tails(work: Work, operands: Operands) -> Float64:
 def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
     """Return the bytes of coded weights, float64[n, d], of so many `elements` [n, d]."""
     weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
-    idle = np.maximum(_INTERLEAVED - np.ceil(work.out_c / STREAM_DEPTH)[:, None], 0.0)
     # Each part of a transposed convolution on U85 has its weights and its scales.
     parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
-    coded = coded_bytes(weights[:, None] / parts, elements, _STREAMS, idle, statistics) * parts
+    coded = (
+        coded_bytes(weights[:, None] / parts, elements, STREAMS, idle_streams(work.out_c), statistics) * parts
+    )
     coded += (parts - 1.0) * SCALE_BYTES * work.out_c[:, None]
     means = operands.is_type("MEAN")
     ones = elements * work.mean_share[:, None]
-    coded[means] = uniform_bytes(ones[means] / _STREAMS) * _STREAMS
+    coded[means] = uniform_bytes(ones[means] / STREAMS) * STREAMS
     return coded
 
 

@@ -20,6 +20,7 @@ from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent_memory import GATES, LSTM, Lstms, lstms_of
+from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.features.statistics import weight_columns
@@ -53,7 +54,6 @@ _MOVED_BYTES = 80.0
 """Bytes of SRAM that a step's arithmetic reads and writes for each unit, about."""
 _TABLE_BYTES = 2 * 2048.0
 """U85 has tables of 16 bits for both functions."""
-STREAM_DEPTH = 4
 _U85 = np.array(IS_U85, dtype=np.bool_)
 _NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
 _WRITTEN_INSIDE = np.array([g.edge.write_latency - g.near.write_latency for g in GEOMETRIES])
@@ -62,8 +62,6 @@ _READ_OUTSIDE = np.array(
     [g.edge.read_latency - g.near.read_latency if g.generation == 65 else 0.0 for g in GEOMETRIES]
 )
 """U65 plans its copies of weights while what is read is still taken to lie in DRAM."""
-_STREAMS = np.array([float(g.cores) for g in GEOMETRIES])
-_INTERLEAVED = np.where(_U85, _STREAMS, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +153,8 @@ def _coded(layers: Work, elements: Float64, statistics: NDArray[np.float32]) -> 
     """
     layer = np.arange(len(layers)).reshape(-1, 1, 2).repeat(GATES, axis=1).ravel()
     weights = layers.in_c * layers.out_c
-    idle = np.maximum(_INTERLEAVED - np.ceil(layers.out_c / STREAM_DEPTH)[:, None], 0.0)
-    return coded_bytes(weights[layer, None], elements[layer], _STREAMS, idle[layer], statistics)
+    idle = idle_streams(layers.out_c)[layer]
+    return coded_bytes(weights[layer, None], elements[layer], STREAMS, idle, statistics)
 
 
 def _two_steps(made: Float64, coded: Float64, clamp: Float64) -> tuple[dict[str, Float64], Float64]:

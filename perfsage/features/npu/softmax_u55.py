@@ -13,7 +13,7 @@ import numpy as np
 
 from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks
 from perfsage.features.npu.cycles_u55 import cycles_u55
-from perfsage.features.npu.fetch import Moved, moved
+from perfsage.features.npu.fetch import MOST_WRITTEN, Moved, moved
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.geometry import OUTPUT_KINDS, Geometry
 from perfsage.features.npu.softmax import BYTES, FEW_ELEMENTS, Sizes, laid_out, sizes_of
@@ -21,7 +21,6 @@ from perfsage.features.npu.systems import Systems, systems_of
 from perfsage.features.npu.work import ELEMENTWISE, POOLING, PRODUCT, Flags, Float64, Work, ceil_div
 
 _ADD, _MAX_POOL, _OTHER = (OUTPUT_KINDS.index(name) for name in ("add", "max_pool", "other"))
-_MOST_WRITTEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +206,7 @@ def _written(work: Work, sizes: Sizes, systems: Systems, integers: Blocks, read:
     burst = np.where(outside, far.burst, near.burst)
     cores = np.where(systems.is_u65, systems.cores, 1.0)
     whole = (integers.depth <= BRICK) & (work.out_c == integers.depth)
-    most = np.minimum(integers.depth, np.minimum(_MOST_WRITTEN, BRICK * cores))
+    most = np.minimum(integers.depth, np.minimum(MOST_WRITTEN, BRICK * cores))
     waste = burst / np.minimum(burst, np.where(whole, integers.depth * integers.width, most))
     written = np.where(leaves | sizes.flat, sizes.elements * waste, sizes.kept)
     elements = np.where(leaves, sizes.elements, sizes.kept)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.systems import Systems
 from perfsage.features.npu.work import (
     CONVOLUTION,
@@ -20,6 +21,17 @@ from perfsage.features.npu.work import (
     kernel_parts,
     round_up,
 )
+
+STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
+"""How many streams of weights each accelerator reads at once."""
+_INTERLEAVED = np.where(IS_U85, STREAMS, 0.0)
+_TURN = 4
+"""Channels that go to the same stream of U85 before the next one has its turn."""
+
+
+def idle_streams(channels: Float64) -> Float64:
+    """Return how many streams have nothing but padding for so many channels [n], float64[n, d]."""
+    return np.asarray(np.maximum(_INTERLEAVED - np.ceil(channels / _TURN)[:, None], 0.0))
 
 
 def elements_u55(work: Work, systems: Systems, part_kernel: Flags) -> Float64:
