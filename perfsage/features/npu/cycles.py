@@ -53,7 +53,7 @@ activations at the graph's ends, as plans are made; bytes as in `fetch`; the pla
 and of the last transfer, how often weights are read, the channels of a block, and how many weights there are
 with their padding."""
 _BATCHED = COSTS.index("enter")
-_REMEMBERED = 1 << 17
+_REMEMBERED = 1 << 16
 _AT_ONCE = 128
 """Operators whose blocks are searched together: each has up to 2,500 candidates."""
 _GEOMETRIES_U55 = tuple(geometry for geometry in GEOMETRIES if geometry.generation != 85)
@@ -109,19 +109,23 @@ def _estimate(work: Work) -> Float64:
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
     if broken.any():
         break_up(made, COSTS, work)
-    rows = np.flatnonzero(work.turned)
-    if len(rows):
-        extra = _costs_u85(turning(work.take(rows)).for_u85())
-        near = extra[:, :, COSTS.index("near")] / np.array(
-            [geometry.near.rate for geometry in _GEOMETRIES_U85]
-        )
-        for column in range(len(TIMES)):
-            made[rows[:, None], column, _NEW] += np.maximum(extra[:, :, column], near)
+    if work.turned.any():
+        _add_turns(made, work)
     if work.doubled.any():
         add_zeros(made, COSTS, work)
     if (work.wide > 1).any():
         scale_back(made, work)
     return made
+
+
+def _add_turns(made: Float64, work: Work) -> None:
+    """Add the transposes that products do themselves on U85 to what `_estimate` returns."""
+    rows = np.flatnonzero(work.turned)
+    extra = _costs_u85(turning(work.take(rows)).for_u85())
+    rates = np.array([geometry.near.rate for geometry in _GEOMETRIES_U85])
+    waited = extra[:, :, COSTS.index("near")] / rates
+    for column in range(len(TIMES)):
+        made[rows[:, None], column, _NEW] += np.maximum(extra[:, :, column], waited)
 
 
 def _costs_u55(work: Work) -> Float64:
