@@ -9,11 +9,8 @@ from benchmarks.npu_formulas import ours, vela
 from dataset.builder import Builder, Tensor
 from dataset.spaces.attention import attention, layer_norm
 from perfsage.features import extract_features
-from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.graph import read_graph
-from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
-from profilers.npu.configuration import parse_configuration
-from profilers.npu.tasks import compile_model
+from tests.predictor.npu import operator_cycles
 
 OLD = ("ethos-u55-32", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u65-512")
 
@@ -34,16 +31,8 @@ def _attentive(shape: tuple[int, int, int], heads: int) -> bytes:
 
 def _ratios(device: str, data: bytes, name: str) -> np.ndarray:
     """Return our cycles over Vela's, for each operator of a type."""
-    configuration = parse_configuration(device)
-    rates = unit_rates(configuration.descriptors())
-    assert rates is not None
-    features = extract_features(read_graph(data))
-    each = term_columns(features.physical) * rates * configuration.clock_hz / 1e3
-    cycles = each[:, len(COMMON_TERMS) :].max(axis=1) - COMMAND_CYCLES
-    layers = compile_model(data, {"device": device, "layers": True})["layers"]
-    theirs = {index: count for index, count, _ in layers}
-    rows = np.flatnonzero(np.asarray(features.type_names) == name)
-    return np.array([cycles[row] / theirs[row] for row in rows])
+    types, cycles, theirs = operator_cycles(device, data)
+    return np.array([cycles[row] / theirs[row] for row in np.flatnonzero(types == name)])
 
 
 @pytest.mark.parametrize("device", OLD)

@@ -10,12 +10,10 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.features import extract_features
-from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
 from perfsage.graph import read_graph
-from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
 from profilers.npu.configuration import configuration_names, parse_configuration
-from profilers.npu.tasks import compile_model
+from tests.predictor.npu import operator_cycles
 
 SEEDS = (1, 5, 11)
 
@@ -27,17 +25,9 @@ def _pairs(device: str, space: str, seed: int) -> tuple[np.ndarray, np.ndarray, 
 
 def _of_model(device: str, data: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the same for a model: ours are the most of cycles and of what memories take."""
-    configuration = parse_configuration(device)
-    rates = unit_rates(configuration.descriptors())
-    assert rates is not None
-    features = extract_features(read_graph(data))
-    each = term_columns(features.physical) * rates * configuration.clock_hz / 1e3
-    ours = each[:, len(COMMON_TERMS) :].max(axis=1) - COMMAND_CYCLES
-    layers = compile_model(data, {"device": device, "layers": True})["layers"]
-    theirs = {index: cycles for index, cycles, _ in layers}
-    rows = [row for row in range(features.operators) if theirs.get(row, 0) > 0 and ours[row] > 0]
-    named = np.array([str(features.type_names[row]) for row in rows])
-    return named, np.array([theirs[row] for row in rows], dtype=float), ours[rows]
+    types, ours, theirs = operator_cycles(device, data)
+    rows = [row for row in range(len(types)) if theirs.get(row, 0) > 0 and ours[row] > 0]
+    return types[rows], np.array([theirs[row] for row in rows], dtype=float), ours[rows]
 
 
 @pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u55-256"])

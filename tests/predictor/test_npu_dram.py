@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.npu_formulas import ours, vela
 from dataset.builder import Builder
 from dataset.spaces import get_space
-from perfsage.features import GraphFeatures, extract_features
+from perfsage.features import extract_features
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.graph import read_graph
-from perfsage.models.physics import memory_limit_bytes, memory_rates, term_columns, unit_rates
-from profilers.npu.configuration import parse_configuration
-from profilers.npu.tasks import compile_model
 
 DEVICES = ("ethos-u65-512", "ethos-u85-1024")
 
@@ -27,16 +25,9 @@ def _made(build: Any, shape: tuple[int, ...]) -> bytes:
 
 def _ratios(device: str, data: bytes) -> tuple[float, float]:
     """Return the formulas' cycles and peak bytes of SRAM over Vela's."""
-    features: GraphFeatures = extract_features(read_graph(data))
-    configuration = parse_configuration(device)
-    descriptors = configuration.descriptors()
-    rates, terms = unit_rates(descriptors), term_columns(features.physical)
-    assert rates is not None
-    times = terms * rates
-    cycles = (times[:, 0] + times[:, 1:].max(axis=1)).sum() * configuration.clock_hz / 1e3
-    live = min(float((terms @ memory_rates(descriptors)).max()), memory_limit_bytes(descriptors))
-    theirs = compile_model(data, {"device": device, "layers": False})
-    return cycles / theirs["total_cycles"], live / theirs["memories"]["sram"]["peak_bytes"]
+    mine, theirs = ours(device, extract_features(read_graph(data))), vela(device, data)
+    assert theirs is not None
+    return mine[0] / theirs[0], mine[1] / theirs[1]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -45,6 +36,22 @@ def test_functions_of_one_channel_are_worked_on_in_a_deeper_shape(device: str) -
     cycles, sram = _ratios(device, data)
     assert cycles == pytest.approx(1.0, abs=0.3)
     assert sram == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", *DEVICES[:1], "ethos-u85-256"])
+def test_parts_of_something_keep_their_few_channels(device: str) -> None:
+    def joined(b: Builder, x: Any) -> Any:
+        y = b.conv(x, 3, kernel=3)
+        return b.conv(b.concat([b.add(y, y), y]), 16)
+
+    def cut(b: Builder, x: Any) -> Any:
+        first, second = b.split(b.conv(x, 6, kernel=3), 2)
+        return b.conv(b.add(first, second), 16)
+
+    for build in (joined, cut):
+        cycles, sram = _ratios(device, _made(build, (1, 31, 41, 3)))
+        assert cycles == pytest.approx(1.0, abs=0.03)
+        assert sram == pytest.approx(1.0, abs=0.02)
 
 
 def test_shapes_have_the_smallest_factors_as_channels() -> None:

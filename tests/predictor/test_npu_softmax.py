@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 
 from dataset.builder import Builder
-from perfsage.features import extract_features
-from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.features.npu.cycles import npu_costs
 from perfsage.features.npu.deep_shapes import deep_shape
 from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.operands import Operands
 from perfsage.graph import read_graph
-from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
 from profilers.npu.configuration import configuration_names, parse_configuration
-from profilers.npu.tasks import compile_model
+from tests.predictor.npu import operator_cycles
 
 SHAPES = (
     (1, 1001),
@@ -45,15 +42,9 @@ def _softmax(b: Builder, x: Any) -> Any:
 
 def _error(device: str, data: bytes) -> float:
     """Return by how much of Vela's cycles ours are too many, for the only softmax."""
-    configuration = parse_configuration(device)
-    rates = unit_rates(configuration.descriptors())
-    assert rates is not None
-    features = extract_features(read_graph(data))
-    row = list(features.type_names).index("SOFTMAX")
-    each = term_columns(features.physical) * rates * configuration.clock_hz / 1e3
-    ours = each[row, len(COMMON_TERMS) :].max() - COMMAND_CYCLES
-    layers = compile_model(data, {"device": device, "layers": True})["layers"]
-    return float(ours / {index: cycles for index, cycles, _ in layers}[row] - 1)
+    types, cycles, theirs = operator_cycles(device, data)
+    row = types.tolist().index("SOFTMAX")
+    return float(cycles[row] / theirs[row] - 1)
 
 
 @pytest.mark.parametrize("device", configuration_names())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from perfsage.features.npu.work import (
     CONVOLUTION,
     DEPTHWISE,
     ELEMENTWISE,
+    INTEGER_BYTES,
     POOLING,
     Flags,
     Float64,
@@ -32,7 +34,7 @@ from perfsage.features.npu.work import (
 MOST = (32, 64, 128)
 BANK_BYTES = 1024
 OUTPUT_BANKS = 2
-SUM_BYTES = INTEGER_BYTES = 4
+SUM_BYTES = 4
 GRANULE = 8
 """Sums are kept in the buffer for multiples of so many channels, inputs in multiples of so many bytes."""
 
@@ -62,6 +64,23 @@ def choose_blocks(work: Work, geometry: Geometry) -> Blocks:
     return _blocks(work, geometry, sizes, part_kernel)
 
 
+def shared_blocks(
+    work: Work, geometries: tuple[Geometry, ...], choose: Callable[[Work, Geometry], Blocks]
+) -> list[Blocks]:
+    """Return what `choose` does for each accelerator: those of U65 are those of the U55 with its buffer."""
+    shared: dict[tuple[object, ...], Blocks] = {}
+    for geometry in geometries:
+        key = (geometry.microblocks, geometry.banks)
+        if key not in shared:
+            shared[key] = choose(work, geometry)
+    return [shared[geometry.microblocks, geometry.banks] for geometry in geometries]
+
+
+def laid_end_to_end(blocks: Sequence[Blocks]) -> Blocks:
+    """Return the blocks of one accelerator after the other as rows."""
+    return Blocks(*(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Blocks)))
+
+
 def integer_blocks(work: Work, geometry: Geometry, streamed: bool) -> Blocks:
     """Return the same for what is done with integers of 32 bits, all of it `streamed` or none."""
     part_kernel = np.zeros(len(work), dtype=np.bool_)
@@ -75,20 +94,6 @@ def _blocks(work: Work, geometry: Geometry, sizes: Float64, part_kernel: Flags) 
     wide = round_up(needed(width, work.stride_w, work.span_w), geometry.microblocks[0][1])
     channels = np.where(_equal_depth(work), depth, _input_depth(work, part_kernel))
     return Blocks(height, width, depth, channels, wide, high * wide * channels, part_kernel)
-
-
-def choose_integer_blocks(work: Work, geometry: Geometry) -> Blocks:
-    """Return the blocks of arithmetic with integers of 32 bits, and of sums of them (PRODUCT)."""
-    sizes, whole = np.empty((3, len(work))), np.zeros(len(work), dtype=np.bool_)
-    for streamed in (False, True):
-        rows = np.flatnonzero((work.kind == ELEMENTWISE) == streamed)
-        if len(rows):
-            some = work.those(rows)
-            sizes[:, rows] = _search(some, geometry, whole[rows], streamed, INTEGER_BYTES)
-    height, width, depth = sizes
-    high, wide = (round_up(side, geometry.microblocks[0][axis]) for axis, side in enumerate((height, width)))
-    channels = np.where(work.kind == ELEMENTWISE, depth, _input_depth(work, whole))
-    return Blocks(height, width, depth, channels, wide, high * wide * channels, whole)
 
 
 def _equal_depth(work: Work) -> Flags:

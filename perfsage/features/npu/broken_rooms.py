@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.formats import BRICK
-from perfsage.features.npu.integers import INTEGER_BYTES
-from perfsage.features.npu.work import Float64, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
 from perfsage.features.operands import Operands
 
 Flags = NDArray[np.bool_]

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import TABLES
-from perfsage.features.npu.work import Float64, Work, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
 TABLE_BYTES, SOFTMAX_BYTES = 256.0, 1136.0
 """A table of 8 bits; that of exponentials, and the small numbers of a softmax."""
-_INTEGER_BYTES, _ALIGNMENT = 4.0, 16.0
+_ALIGNMENT = 16.0
 
 
 def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: NDArray[np.bool_]) -> Float64:
@@ -28,7 +28,7 @@ def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: 
     each = np.where(operands.is_type(*TABLES), TABLE_BYTES, np.where(softmax, SOFTMAX_BYTES, 0.0))
     each = np.where(operands.is_type("MEAN"), SCALE_BYTES * work.out_c, each)
     summed = softmax | work.flat
-    added = np.where(summed, _INTEGER_BYTES * operands.elements[operands.data], work.beside)
+    added = np.where(summed, INTEGER_BYTES * operands.elements[operands.data], work.beside)
     added = np.where(work.doubled, operands.elements[operands.result], added)
     zeros = _zeros(subgraph, operands, np.where(refused[:, 0], 0.0, added))
     return np.where(refused, 0.0, np.stack([each + zeros, each], axis=1))

@@ -9,12 +9,12 @@ is more. Which block that is decide `blocks` and `blocks_u85`. The formulas are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.blocks import Blocks, choose_blocks
+from perfsage.features.npu.blocks import Blocks, choose_blocks, laid_end_to_end, shared_blocks
 from perfsage.features.npu.broadcasts import add_zeros
 from perfsage.features.npu.broken import break_up, scale_back
 from perfsage.features.npu.cycles_u55 import cycles_u55
@@ -130,14 +130,7 @@ def _add_turns(made: Float64, work: Work) -> None:
 
 def _costs_u55(work: Work) -> Float64:
     """Return the columns of COSTS on U55 and U65, float64[n, accelerators, costs]."""
-    shared: dict[tuple[object, ...], Blocks] = {}
-    found = []
-    for geometry in _GEOMETRIES_U55:
-        # U65 has the blocks of the U55 whose buffer and microblock it has.
-        key = (geometry.microblocks, geometry.banks)
-        if key not in shared:
-            shared[key] = choose_blocks(work, geometry)
-        found.append(shared[key])
+    found = shared_blocks(work, _GEOMETRIES_U55, choose_blocks)
     once = work
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U55)
     bytes_moved = moved(work, systems, blocks)
@@ -194,8 +187,11 @@ def _spread(
 ) -> tuple[Systems, Blocks, Work]:
     """Return rows for each operator on each accelerator, one accelerator after the other."""
     count = len(work)
-    together = Blocks(*(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Blocks)))
-    return systems_of(geometries, count), together, work.take(np.tile(np.arange(count), len(blocks)))
+    return (
+        systems_of(geometries, count),
+        laid_end_to_end(blocks),
+        work.take(np.tile(np.arange(count), len(blocks))),
+    )
 
 
 def _by_operator(columns: Float64, accelerators: int) -> Float64:

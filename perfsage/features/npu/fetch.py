@@ -145,6 +145,11 @@ def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float6
     """Return how many bytes are moved for each byte of a constant that lies in rows."""
     whole = work.out_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
+    return burst_waste(burst, run)
+
+
+def burst_waste(burst: Float64 | float, run: Float64) -> Float64:
+    """Return how many bytes are moved for each of those that lie in runs of so many."""
     return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
 
 
@@ -161,7 +166,7 @@ def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Flo
     whole = work.in_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
     run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
-    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
+    return burst_waste(burst, run)
 
 
 def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
@@ -171,4 +176,4 @@ def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Fl
     most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
     run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth * work.wide, most))
     run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
-    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
+    return burst_waste(burst, run)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.areas_u85 import GRANULE, UNIT_DEPTHS, Areas, fit_areas
-from perfsage.features.npu.blocks import INTEGER_BYTES, Blocks
+from perfsage.features.npu.blocks import Blocks
 from perfsage.features.npu.blocks_alone import MOST
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.search import needed
-from perfsage.features.npu.work import Float64, Work, ceil_div, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, Float64, Work, ceil_div, round_up
 
 Int64 = NDArray[np.int64]
 

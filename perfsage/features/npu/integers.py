@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from perfsage.features.npu.work import Float64
 
-INTEGER_BYTES = 4.0
 TIMES = ("cycles", "cycles_direct", "planned", "planned_direct")
 """The columns of costs that are cycles: see `cycles.COSTS`, which begins with them."""
 

@@ -35,7 +35,6 @@ from perfsage.features.npu.formats import (
     squarest,
 )
 from perfsage.features.npu.geometry import OUTPUT_KINDS
-from perfsage.features.npu.integers import INTEGER_BYTES
 from perfsage.features.npu.turns import turns
 from perfsage.features.npu.work import (
     BY_KERNEL,
@@ -43,6 +42,7 @@ from perfsage.features.npu.work import (
     CONVOLUTION,
     DEPTHWISE,
     ELEMENTWISE,
+    INTEGER_BYTES,
     MOST_MEAN_HEIGHT,
     MOST_MEAN_KERNEL,
     NOTHING,
@@ -84,8 +84,8 @@ def work_of(
 ) -> Work:
     """Return an NPU's work for each operator of a subgraph.
 
-    `shapes` are as `Operands.shapes` gives them, `refused` bool[n, 2] as `refusals` does, and `live`
-    float64[n] are the bytes alive at each operator, in bricks.
+    `shapes` are as `Operands.shapes` gives them, `refused` bool[n, 2] as `refusals` does, and `spills`
+    int64[tensors + 1] as `spilled` does.
     """
     columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
@@ -101,10 +101,6 @@ def work_of(
     share = copy_parts(draft, subgraph, operands, refused)
     spread_reductions(draft, operands)
     drop_padding(draft, subgraph, operands)
-    resized = operands.is_type(BILINEAR, NEAREST)
-    from_zeros = resized & (draft.kind == ELEMENTWISE)
-    output = _output_kinds(operands)
-    output[from_zeros] = OUTPUT_KINDS.index("add")
     ends = ends_of(draft, subgraph, operands, refused, spills)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
@@ -114,39 +110,42 @@ def work_of(
         passes=passes * share * np.where(merged, 2.0, 1.0),
         passes_u85=enlarged**2 * share,
         enlarged=enlarged,
-        copied=operands.is_type(*JOINTS, *PARTS, *ALIASES),
-        output=output,
-        beside=np.where(from_zeros, draft.out.prod(axis=1), 0.0),
         groups=groups,
-        binary=operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
         far=far,
         batch=draft.batch,
-        wide=np.where(operands.is_type("MEAN"), INTEGER_BYTES, 1.0),
         merged=merged,
         turned=turned,
         constant=constant_elements(operands, draft, ends),
-        doubled=doubled(operands),
         flat=_flat(subgraph, operands),
+        **_of_types(draft, operands, shapes),
         **_columns_of(ends),
-        **_by_axis(
-            {
-                "out": draft.out,
-                "in": draft.into,
-                "kernel": draft.kernel,
-                "stride": draft.stride,
-                "span": spans,
-                "second": _second(operands),
-            }
-        ),
+        **_sides(draft, spans, _second(operands)),
     )
+
+
+def _of_types(draft: Draft, operands: Operands, shapes: Float64) -> dict[str, Any]:
+    """Return the columns of Work that follow from an operator's type and its operands alone."""
+    from_zeros = operands.is_type(BILINEAR, NEAREST) & (draft.kind == ELEMENTWISE)
+    output = _output_kinds(operands)
+    output[from_zeros] = OUTPUT_KINDS.index("add")
+    return {
+        "copied": operands.is_type(*JOINTS, *PARTS, *ALIASES),
+        "output": output,
+        "beside": np.where(from_zeros, draft.out.prod(axis=1), 0.0),
+        "binary": operands.is_type(*_BINARY) & (shapes[:, 10] > 1),
+        "wide": np.where(operands.is_type("MEAN"), INTEGER_BYTES, 1.0),
+        "doubled": doubled(operands),
+    }
 
 
 def _columns_of(ends: Ends) -> dict[str, Any]:
     return {field.name: getattr(ends, field.name) for field in fields(ends)}
 
 
-def _by_axis(tables: dict[str, Float64]) -> dict[str, Any]:
-    """Return the columns of each table [n, 2 or 3] by its name and the axis."""
+def _sides(draft: Draft, spans: Float64, second: Float64) -> dict[str, Any]:
+    """Return the columns of sizes, by their name and the axis."""
+    sides = {"out": draft.out, "in": draft.into, "kernel": draft.kernel, "stride": draft.stride}
+    tables = sides | {"span": spans, "second": second}
     return {
         f"{name}_{axis}": table[:, i]
         for name, table in tables.items()

@@ -19,7 +19,7 @@ from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
 from perfsage.features.npu.sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu.spills import Ranges
-from perfsage.features.npu.work import Float64, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 from perfsage.graph.lifetimes import NEVER, Lifetimes, live_bytes
@@ -34,8 +34,7 @@ LIVE_NAMES = (
     "chained_inner_live_bytes",
 )
 """For U55 and U65 all that is in SRAM, then all but what lies in DRAM at a graph's ends; the same for U85."""
-_SUM_BYTES = 4.0
-_ROW_BYTES = 3.0 * _SUM_BYTES * BRICK
+_ROW_BYTES = 3.0 * INTEGER_BYTES * BRICK
 """Bytes of an integer, and of the three numbers that a softmax keeps for each row, in bricks."""
 
 
@@ -83,8 +82,8 @@ def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[
     instead = operands.is_type("SOFTMAX") & ~refused
     depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
     rows = elements / depth
-    integers = _SUM_BYTES * rows * round_up(depth, BRICK)
-    softmax = integers + _SUM_BYTES * rows + rows * np.maximum(_SUM_BYTES * depth, _ROW_BYTES)
+    integers = INTEGER_BYTES * rows * round_up(depth, BRICK)
+    softmax = integers + INTEGER_BYTES * rows + rows * np.maximum(INTEGER_BYTES * depth, _ROW_BYTES)
     rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
     doubled = operands.is_type(BILINEAR, NEAREST) & ~refused
     if doubled.any() and not u85:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfsage.features.npu.blocks import Blocks, choose_blocks, choose_integer_blocks
+from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks
+from perfsage.features.npu.fetch import burst_waste
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import Geometry
-from perfsage.features.npu.integers import INTEGER_BYTES, Costs
+from perfsage.features.npu.integers import Costs
 from perfsage.features.npu.pace import paced
 from perfsage.features.npu.systems import MemoryRows, systems_of
-from perfsage.features.npu.work import ELEMENTWISE, PRODUCT, Float64, Work, ceil_div
+from perfsage.features.npu.work import ELEMENTWISE, INTEGER_BYTES, PRODUCT, Float64, Work, ceil_div
 
 _MOST_HEIGHT, _MOST_WIDTH, _LEAST_WIDTH = 32, 64, 4
 _WRITTEN = 64.0
@@ -35,13 +36,16 @@ class _Places:
 def product_costs(work: Work, geometry: Geometry) -> Costs:
     """Return what products of two tensors take on U55 or U65."""
     places, narrow = _places(work, geometry), _narrowed(work)
-    multiplied, summed = choose_blocks(narrow, geometry), choose_integer_blocks(_summed(narrow), geometry)
+    multiplied, summed = (
+        choose_blocks(narrow, geometry),
+        integer_blocks(_summed(narrow), geometry, streamed=False),
+    )
     columns, rows = work.out_c, work.out_h * work.out_w * work.in_c
     each = _multiplications(work, geometry, multiplied, places)
     each += _sums(work, geometry, summed, places)
-    read = rows * columns * _waste(places.source.burst, _read_run(work, summed))
+    read = rows * columns * burst_waste(places.source.burst, _read_run(work, summed))
     written = work.out_h * work.out_w * work.out_c
-    written = written * _waste(places.target.burst, summed.depth)
+    written = written * burst_waste(places.target.burst, summed.depth)
     second = work.second_h * work.second_w * work.second_c
     moved = [(places.source, read), (places.between, 2.0 * rows * columns), (places.target, written)]
     near = second + sum(np.where(place.is_dram, 0.0, count) for place, count in moved)
@@ -77,10 +81,6 @@ def _summed(narrow: Work) -> Work:
     return replace(narrow, kind=np.full_like(narrow.kind, PRODUCT), out_c=np.ones(len(narrow)))
 
 
-def _waste(burst: Float64, run: Float64) -> Float64:
-    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
-
-
 def _read_run(work: Work, blocks: Blocks) -> Float64:
     """Return the bytes of the first operand that are read in a row."""
     whole = work.in_c == blocks.input_depth
@@ -89,7 +89,7 @@ def _read_run(work: Work, blocks: Blocks) -> Float64:
 
 
 def _cycles(memory: MemoryRows, bytes_: Float64, run: Float64, latency: Float64) -> Float64:
-    return np.asarray(latency + np.floor(bytes_ * _waste(memory.burst, run) / memory.rate))
+    return np.asarray(latency + np.floor(bytes_ * burst_waste(memory.burst, run) / memory.rate))
 
 
 def _multiplications(work: Work, geometry: Geometry, blocks: Blocks, places: _Places) -> Float64:

@@ -6,7 +6,7 @@ A step is, for each gate, a fully connected layer of the state and one of the st
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def add_steps(made: Float64, steps: Steps, moved: Float64) -> None:
 def _layers(work: Work, lstms: Lstms) -> Work:
     """Return the layer of the state and the layer of the input of each LSTM, one after the other."""
     count = 2 * len(lstms.rows)
-    ones, none = np.ones(count), np.zeros(count, dtype=np.int64)
+    none = np.zeros(count, dtype=np.int64)
     # The state lies where the application has it.
     ends = {
         name: np.stack([np.full(count // 2, EDGE), getattr(work, name)[lstms.rows]], axis=1).ravel()
@@ -137,13 +137,7 @@ def _layers(work: Work, lstms: Lstms) -> Work:
         "in_c": np.stack([lstms.units, lstms.features], axis=1).ravel(),
         **ends,
     }
-    rows = work.take(np.repeat(lstms.rows, 2))
-    sizes = ("passes", "enlarged", "groups", "batch", "out_h", "in_h", "kernel", "stride", "span", "wide")
-    for field in fields(Work):
-        values = getattr(rows, field.name)
-        one = field.name.startswith(sizes)
-        plain.setdefault(field.name, ones if one else np.zeros(count, dtype=values.dtype))
-    return Work(**plain)
+    return Work(**{**work.plain(count), **plain})
 
 
 def _coded(layers: Work, elements: Float64, statistics: NDArray[np.float32]) -> Float64:

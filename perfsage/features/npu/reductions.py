@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,12 +69,7 @@ def _costs(parts: list[Part], work: Work) -> Float64:
 def _work(parts: list[Part], work: Work, rows: NDArray[np.int64]) -> Work:
     """Return the parts as work: the first reads what the operator reads, the last writes its result."""
     taken = work.take(rows)
-    made: dict[str, Any] = {}
-    for field in fields(Work):
-        values = getattr(taken, field.name)
-        made[field.name] = np.zeros(len(parts), dtype=values.dtype)
-    for name in ("passes", "passes_u85", "enlarged", "groups", "batch", "stride_h", "stride_w", "wide"):
-        made[name] = np.ones(len(parts))
+    made = work.plain(len(parts))
     kind = np.array([part.kind for part in parts])
     made["kind"], made["kind_u85"] = kind, np.where(kind == TRANSPOSED, POOLING, kind)
     made["output"] = np.array([OUTPUT_KINDS.index(part.output) for part in parts])

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.axes import reduced_axes
 from perfsage.features.npu.formats import BRICK, EDGE
-from perfsage.features.npu.work import Flags, Float64
+from perfsage.features.npu.work import INTEGER_BYTES, Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-_SHORT_BYTES, _INTEGER_BYTES = 2.0, 4.0
+_SHORT_BYTES = 2.0
 
 
 def reduction_room(
@@ -59,7 +59,7 @@ def reduction_room(
 def _places(elements: Float64, places: Float64, entering: Float64, leaves: Float64) -> Float64:
     """Return what the largest of three steps takes more than the ends that are in SRAM, float64[k, 2]."""
     shorts, bricks = _SHORT_BYTES * elements, _SHORT_BYTES * BRICK * places
-    leaving = _INTEGER_BYTES * places[:, None] * leaves
+    leaving = INTEGER_BYTES * places[:, None] * leaves
     pooled = (shorts + _SHORT_BYTES * places)[:, None]
     written = bricks[:, None] + np.maximum(leaving, _SHORT_BYTES * places[:, None])
     most = np.maximum(np.maximum(entering + shorts[:, None], pooled), written)

@@ -16,8 +16,6 @@ from perfsage.features.npu.deep_shapes import deep_shape
 from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
 
-BYTES = 4.0
-"""Bytes of an integer."""
 FEW_CHANNELS, FEW_ELEMENTS = 8, 16
 """Arithmetic on fewer channels is laid out anew, so that it has more, but for so few elements."""
 _ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "enlarged")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.formats import BRICK, EDGE
-from perfsage.features.npu.softmax import BYTES, FEW_ELEMENTS, Sizes
+from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes
 from perfsage.features.npu.systems import Systems
-from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, Work, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, SPILL_BYTES, Flags, Float64, Work, round_up
 
 _ROW_TENSORS, _ROW_ACCESSES = 3.0, 26.0
 """Tensors with a brick for each row that are alive at once, and how often one of all is read or written."""
@@ -40,8 +40,10 @@ def places_of(work: Work, sizes: Sizes, systems: Systems, bricks: Flags) -> Plac
     outside = (work.source == EDGE) & systems.edge.is_dram
     outside = outside | (work.source_spill & systems.spill_bit > 0)
     read = sizes.rows * np.where(bricks, round_up(work.out_c, BRICK), work.out_c)
-    integers = np.where(sizes.rows > FEW_ELEMENTS, _ROW_TENSORS * BYTES * BRICK * sizes.rows, 0.0)
-    held = np.stack([np.where(outside, 0.0, read), BYTES * sizes.kept, BYTES * sizes.elements, integers])
+    integers = np.where(sizes.rows > FEW_ELEMENTS, _ROW_TENSORS * INTEGER_BYTES * BRICK * sizes.rows, 0.0)
+    held = np.stack(
+        [np.where(outside, 0.0, read), INTEGER_BYTES * sizes.kept, INTEGER_BYTES * sizes.elements, integers]
+    )
     accesses = np.stack(
         [3.5 * sizes.kept, 3.0 * sizes.kept, 2.0 * sizes.elements, _ROW_ACCESSES * sizes.rows]
     )

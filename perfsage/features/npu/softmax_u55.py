@@ -7,18 +7,27 @@ most. These accelerators cannot broadcast both operands: a tensor of zeros is re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks
+from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks, laid_end_to_end, shared_blocks
 from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.fetch import MOST_WRITTEN, Moved, moved
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.geometry import OUTPUT_KINDS, Geometry
-from perfsage.features.npu.softmax import BYTES, FEW_ELEMENTS, Sizes, laid_out, sizes_of
+from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of
 from perfsage.features.npu.systems import Systems, systems_of
-from perfsage.features.npu.work import ELEMENTWISE, POOLING, PRODUCT, Flags, Float64, Work, ceil_div
+from perfsage.features.npu.work import (
+    ELEMENTWISE,
+    INTEGER_BYTES,
+    POOLING,
+    PRODUCT,
+    Flags,
+    Float64,
+    Work,
+    ceil_div,
+)
 
 _ADD, _MAX_POOL, _OTHER = (OUTPUT_KINDS.index(name) for name in ("add", "max_pool", "other"))
 
@@ -65,14 +74,8 @@ def _streamed(work: Work, geometry: Geometry) -> Blocks:
 def _blocks(
     work: Work, geometries: tuple[Geometry, ...], choose: Callable[[Work, Geometry], Blocks]
 ) -> Blocks:
-    """Return the blocks on all accelerators, one after the other; those with the same buffer share them."""
-    shared: dict[tuple[object, ...], Blocks] = {}
-    for geometry in geometries:
-        key = (geometry.microblocks, geometry.banks)
-        if key not in shared:
-            shared[key] = choose(work, geometry)
-    found = [shared[geometry.microblocks, geometry.banks] for geometry in geometries]
-    return Blocks(*(np.concatenate([getattr(b, f.name) for b in found]) for f in fields(Blocks)))
+    """Return the blocks on all accelerators, one after the other."""
+    return laid_end_to_end(shared_blocks(work, geometries, choose))
 
 
 def _described(blocks: Blocks, shape: Float64, systems: Systems) -> _Block:
@@ -91,7 +94,7 @@ def _waste(blocks: Blocks, channels: Float64 | float, systems: Systems) -> Float
 
     Bytes of a pixel are compared with channels of a block, so that few are ever read as a whole.
     """
-    run = BYTES * blocks.depth * np.where(BYTES * channels == blocks.depth, blocks.width, 1.0)
+    run = INTEGER_BYTES * blocks.depth * np.where(INTEGER_BYTES * channels == blocks.depth, blocks.width, 1.0)
     return systems.far.burst / np.minimum(systems.far.burst, run)
 
 
@@ -102,7 +105,7 @@ def _issued(elements: Float64, transfer: Float64, each: Float64, block: _Block) 
 
 def _scalar_transfer(systems: Systems, block: _Block) -> Float64:
     far = systems.far
-    return far.read_latency + np.floor(BYTES * block.scalar_waste / far.rate)
+    return far.read_latency + np.floor(INTEGER_BYTES * block.scalar_waste / far.rate)
 
 
 def _largest(work: Work, geometries: tuple[Geometry, ...], systems: Systems) -> Float64:
@@ -130,13 +133,13 @@ def _exponentials(work: Work, sizes: Sizes, systems: Systems, bytes_: Blocks, bl
     # The largest value of each row counts as often as there are elements, one channel at a time.
     largest = sizes.elements * burst / np.minimum(burst, bytes_.depth)
     largest = np.where(sizes.rows == 1, BRICK, largest)
-    written = BYTES * sizes.kept
+    written = INTEGER_BYTES * sizes.kept
     element = np.maximum(systems.output_cycles[:, _ADD], systems.table_cycles)
     inside = (np.where(outside, 0.0, values + largest) + written) / near.rate
     beyond = np.where(outside, values + largest, 0.0) / far.rate
     difference = np.maximum(np.maximum(element * sizes.kept, inside), beyond)
-    two, scalar = systems.integer_cycles[:, 1], np.where(sizes.flat, BYTES, BYTES * BRICK)
-    memory = (written + BYTES * sizes.elements) / near.rate
+    two, scalar = systems.integer_cycles[:, 1], np.where(sizes.flat, INTEGER_BYTES, INTEGER_BYTES * BRICK)
+    memory = (written + INTEGER_BYTES * sizes.elements) / near.rate
     shift = np.maximum(two * sizes.elements, np.maximum(memory, scalar * block.scalar_waste / far.rate))
     issued = _issued(sizes.elements, _scalar_transfer(systems, block), two, block)
     return np.asarray(difference + np.maximum(shift, issued))
@@ -150,15 +153,15 @@ def _summed(whole: Work, geometries: tuple[Geometry, ...], systems: Systems) -> 
     sums = sums.take(np.tile(np.arange(count), len(geometries)))
     near, rows = systems.near, sums.out_h * sums.out_w
     high, wide = np.minimum(blocks.height, sums.out_h), np.minimum(blocks.width, sums.out_w)
-    read = BYTES * high * wide * np.minimum(blocks.input_depth, sums.in_c)
+    read = INTEGER_BYTES * high * wide * np.minimum(blocks.input_depth, sums.in_c)
     enter = near.read_latency + np.floor(read / near.rate)
-    leave = near.write_latency + np.floor(BYTES * high * wide / near.rate)
+    leave = near.write_latency + np.floor(INTEGER_BYTES * high * wide / near.rate)
     nothing = np.zeros(len(sums))
     bytes_moved = Moved(*(nothing,) * 7, enter=enter, leave=leave, enter_far=enter, leave_far=leave)
     cycles = cycles_u55(sums, systems, systems.output_cycles[:, _OTHER], blocks, bytes_moved)[:, 0]
     across = ceil_div(sums.out_h, blocks.height) * ceil_div(sums.out_w, blocks.width)
     kept = np.where(rows > FEW_ELEMENTS, rows, BRICK * rows)
-    memory = BYTES * (across * high * wide * sums.in_c + kept) / near.rate
+    memory = INTEGER_BYTES * (across * high * wide * sums.in_c + kept) / near.rate
     return np.asarray(np.maximum(cycles, memory))
 
 
@@ -167,16 +170,16 @@ def _reciprocal(sizes: Sizes, systems: Systems, block: _Block) -> Float64:
     near, far = systems.near, systems.far
     one, two = systems.integer_cycles[:, 0], systems.integer_cycles[:, 1]
     single, bricks, rows = sizes.rows == 1, sizes.bricks, sizes.row_kept
-    inner = near.read_latency + np.floor(BYTES * block.filled / near.rate)
+    inner = near.read_latency + np.floor(INTEGER_BYTES * block.filled / near.rate)
     scalar = _scalar_transfer(systems, block)
 
     def took(each: Float64, elements: Float64, integers: Float64, transfer: Float64) -> Float64:
         issued = _issued(elements, transfer, each, block)
-        return np.maximum(np.maximum(each * elements, issued), BYTES * integers / near.rate)
+        return np.maximum(np.maximum(each * elements, issued), INTEGER_BYTES * integers / near.rate)
 
     # A single integer as the second operand is not read again.
     pair = np.where(single, bricks, 2.0 * bricks)
-    beside = np.where(single, 0.0, BYTES * BRICK * block.scalar_waste / far.rate)
+    beside = np.where(single, 0.0, INTEGER_BYTES * BRICK * block.scalar_waste / far.rate)
     constant = np.maximum(took(two, bricks, 2.0 * bricks, scalar), beside)
     from_constant = took(two, bricks, bricks, scalar)
     both = took(two, bricks, pair + bricks, inner)
@@ -189,11 +192,11 @@ def _reciprocal(sizes: Sizes, systems: Systems, block: _Block) -> Float64:
 def _multiplied(work: Work, sizes: Sizes, systems: Systems, integers: Blocks, block: _Block) -> Float64:
     """The product with the reciprocal, zeros that are added so that it is broadcast, and the last shift."""
     near, far, two = systems.near, systems.far, systems.integer_cycles[:, 1]
-    kept, bytes_kept = sizes.kept, BYTES * sizes.kept
-    second = np.where(sizes.rows == 1, BYTES * BRICK, bytes_kept)
+    kept, bytes_kept = sizes.kept, INTEGER_BYTES * sizes.kept
+    second = np.where(sizes.rows == 1, INTEGER_BYTES * BRICK, bytes_kept)
     product = np.maximum(two * kept, (2.0 * bytes_kept + second) / near.rate)
-    enter = far.read_latency + np.floor(BYTES * block.filled * block.waste / far.rate)
-    zeros = BYTES * sizes.elements * block.waste / far.rate
+    enter = far.read_latency + np.floor(INTEGER_BYTES * block.filled * block.waste / far.rate)
+    zeros = INTEGER_BYTES * sizes.elements * block.waste / far.rate
     widened = np.maximum(np.maximum(two * kept, _issued(kept, enter, two, block)), zeros)
     return product + widened + _written(work, sizes, systems, integers, bytes_kept + second)
 

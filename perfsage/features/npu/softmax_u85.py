@@ -18,16 +18,16 @@ from perfsage.features.npu.fitted_u85 import fitted_blocks, fitted_sums
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, LINEAR
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.pace import paced
-from perfsage.features.npu.softmax import BYTES, FEW_CHANNELS, FEW_ELEMENTS, Sizes, laid_out, sizes_of
+from perfsage.features.npu.softmax import FEW_CHANNELS, FEW_ELEMENTS, Sizes, laid_out, sizes_of
 from perfsage.features.npu.softmax_spills import Places, places_of, turned_spills, written
 from perfsage.features.npu.systems import MemoryRows, Systems, systems_of
-from perfsage.features.npu.work import POOLING, Flags, Float64, Work, ceil_div, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, POOLING, Flags, Float64, Work, ceil_div, round_up
 
 LEAST_TURNED = 16
 """Channels are put first where so many pixels of a row take their place."""
 SUM_DEPTH = 32.0
 """Channels of integers that are summed at once."""
-BRICK_BYTES = BYTES * BRICK
+BRICK_BYTES = INTEGER_BYTES * BRICK
 
 
 def softmax_u85(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
@@ -138,9 +138,9 @@ def _exponentials(work: Work, sizes: Sizes, systems: Systems, bricks: Flags, pla
     values = np.where(bricks, sizes.rows * depth, values)
     largest = sizes.rows * np.where(bricks, BRICK, 1.0) * waste
     element = np.maximum(systems.output_cycles[:, 0], systems.table_cycles)
-    made = (BYTES * sizes.kept, places.exponentials)
+    made = (INTEGER_BYTES * sizes.kept, places.exponentials)
     difference = _took(systems, element * sizes.kept, ((values + largest, places.source),), made)
-    shifted = (written(BYTES * sizes.elements, places.shifted), places.shifted)
+    shifted = (written(INTEGER_BYTES * sizes.elements, places.shifted), places.shifted)
     return difference + _took(systems, systems.integer_cycles[:, 1] * sizes.elements, (made,), shifted)
 
 
@@ -150,15 +150,19 @@ def _summed(work: Work, geometries: tuple[Geometry, ...], systems: Systems, plac
     step, rows = np.minimum(work.in_c, SUM_DEPTH), work.out_h * work.out_w
     area = ceil_div(high, micro[:, 0]) * ceil_div(wide, micro[:, 1])
     count = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1]) / area
-    products = np.maximum(np.floor(4.0 * micro[:, 2] / systems.cores), np.floor(step / 8.0) * area) * BYTES
+    products = (
+        np.maximum(np.floor(4.0 * micro[:, 2] / systems.cores), np.floor(step / 8.0) * area) * INTEGER_BYTES
+    )
     products = (products + np.where(area == 1, 2.0, 0.0)) * ceil_div(work.in_c, step)
     near, far = systems.near, systems.far
     latency = np.where(places.shifted, far.read_latency, near.read_latency)
-    enter = latency + np.floor(BYTES * high * wide * step / np.where(places.shifted, far.rate, near.rate))
-    leave = near.write_latency + np.floor(BYTES * high * wide / near.rate)
+    enter = latency + np.floor(
+        INTEGER_BYTES * high * wide * step / np.where(places.shifted, far.rate, near.rate)
+    )
+    leave = near.write_latency + np.floor(INTEGER_BYTES * high * wide / near.rate)
     cycles = paced(products, np.ceil(systems.integer_cycles[:, 0] * high * wide), count, enter, leave)
-    read = BYTES * across * high * wide * work.in_c
-    kept = BYTES * np.where(rows > FEW_ELEMENTS, rows, BRICK * rows)
+    read = INTEGER_BYTES * across * high * wide * work.in_c
+    kept = INTEGER_BYTES * np.where(rows > FEW_ELEMENTS, rows, BRICK * rows)
     return _took(systems, cycles, ((read, places.shifted),), (kept, places.never))
 
 
@@ -166,7 +170,7 @@ def _reciprocal(sizes: Sizes, systems: Systems, places: Places) -> Float64:
     """What is done with one integer a row: Newton's method, three times."""
     one, two, passed, _ = systems.integer_cycles.T
     bricks, rows = sizes.bricks, sizes.row_kept
-    kept, linear = BYTES * bricks, BYTES * rows
+    kept, linear = INTEGER_BYTES * bricks, INTEGER_BYTES * rows
     inside, there, late = places.never, places.rows, places.exponentials
     outside = systems.far.burst * systems.far.reading / systems.far.rate
     # The second of two single integers comes from where constants are.
@@ -192,7 +196,7 @@ def _multiplied(
     block_area = np.array([geometry.chained_area for geometry in geometries], dtype=np.float64)
     area = np.repeat(block_area, len(work) // len(geometries))
     deep = np.where(depth > BRICK, 2.0 * BRICK, BRICK)
-    filled = BYTES * np.minimum(area, sizes.rows) * np.minimum(deep, work.out_c)
+    filled = INTEGER_BYTES * np.minimum(area, sizes.rows) * np.minimum(deep, work.out_c)
     # What is passed on counts as if it were written to where activations are.
     leave = np.where(
         far.is_dram,
@@ -201,7 +205,7 @@ def _multiplied(
     )
     enter = np.where(places.exponentials, far.read_latency + np.floor(filled / far.rate), 0.0)
     issued = elements * (np.maximum(enter, leave) / (area * deep) + 2.0 * passed) / 4.0
-    second = np.where(sizes.flat, BYTES, BRICK_BYTES) * sizes.rows + BYTES * sizes.rows
-    read = (BYTES * sizes.kept + second, places.exponentials)
+    second = np.where(sizes.flat, INTEGER_BYTES, BRICK_BYTES) * sizes.rows + INTEGER_BYTES * sizes.rows
+    read = (INTEGER_BYTES * sizes.kept + second, places.exponentials)
     made = (np.where(work.target == EDGE, sizes.elements, elements), places.never)
     return _took(systems, np.maximum(2.0 * passed * elements, issued), (read,), made)

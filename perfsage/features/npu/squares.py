@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.blocks import Blocks, choose_blocks, choose_integer_blocks
+from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks
 from perfsage.features.npu.blocks_u85 import choose_blocks_u85
 from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import MOST_WRITTEN, moved, stored
 from perfsage.features.npu.formats import BRICKS, EDGE, LINEAR
 from perfsage.features.npu.geometry import Geometry, Memory
-from perfsage.features.npu.integers import INTEGER_BYTES, Costs
+from perfsage.features.npu.integers import Costs
 from perfsage.features.npu.systems import systems_of
-from perfsage.features.npu.work import ELEMENTWISE, POOLING, Float64, Work
+from perfsage.features.npu.work import ELEMENTWISE, INTEGER_BYTES, POOLING, Float64, Work
 
 _ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "passes")
 Sides = tuple[Float64, Float64, Float64]
@@ -70,7 +70,7 @@ def _chained(work: Work, geometry: Geometry, first: Sides, second: Sides, out: F
 
 def _zeros_waste(work: Work, geometry: Geometry) -> Float64:
     """Return how many bytes of zeros are moved for each that is read: blocks may have few channels."""
-    blocks = choose_integer_blocks(replace(work, kind=np.full_like(work.kind, ELEMENTWISE)), geometry)
+    blocks = integer_blocks(replace(work, kind=np.full_like(work.kind, ELEMENTWISE)), geometry, streamed=True)
     return geometry.far.burst / np.minimum(geometry.far.burst, INTEGER_BYTES * blocks.depth)
 
 

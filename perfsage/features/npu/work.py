@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,15 @@ MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
 """Kernels of means are no higher and no larger: higher ones are laid out as a row, larger ones cut."""
 BY_OUTPUT, BY_KERNEL = 1, 2
 """How a stride beyond what the hardware can do is split."""
-NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX = range(8)
-SQUARES = 8
+NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX, SQUARES = range(9)
+INTEGER_BYTES = 4
+"""Bytes of what most operators that are broken up compute with."""
+
+_ONES = (
+    *("passes", "enlarged", "groups", "batch", "wide"),
+    *("out_", "in_", "kernel_", "stride_", "span_"),
+)
+"""Columns that begin like this are 1 where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +38,8 @@ class Work:
 
     `kind` int64[n] is one of the constants above and `kind_u85` the same for U85; `passes` and `passes_u85`
     say how often it is done, and `enlarged` by how much zeros in between enlarge the inputs. `copied` bool[n]
-    only goes from one place to another. `output` is a
-    position in OUTPUT_KINDS, `source` and `target` are formats as in `formats`, and the same for U85.
+    only goes from one place to another. `output` is a position in OUTPUT_KINDS, `source` and `target` are
+    formats as in `formats`, and the same for U85.
     `table` and `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, and
     `beside` how many elements come from where constants are, `chained` how many operators U85 does on the
     way out. `source_spill` and `target_spill` int64[n] have a bit for each limit of SPILL_BYTES at which the
@@ -96,6 +104,12 @@ class Work:
     def take(self, rows: NDArray[np.integer]) -> Work:
         """Return some of the operators."""
         return Work(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def plain(self, count: int) -> dict[str, NDArray[Any]]:
+        """Return columns for `count` operators that do nothing special: sides and counts are 1, else 0."""
+        names = [field.name for field in fields(self)]
+        made = {name: np.zeros(count, dtype=getattr(self, name).dtype) for name in names}
+        return made | {name: np.ones(count) for name in names if name.startswith(_ONES)}
 
     def those(self, rows: NDArray[np.integer]) -> Work:
         """Return some of the operators, for ascending `rows`: all of them as they are."""
