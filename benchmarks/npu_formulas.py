@@ -3,7 +3,7 @@
 Latency, and the peak of SRAM and the bytes of flash (or of constants in DRAM).
 
 Run as `python -m benchmarks.npu_formulas [--count 3] [--space NAME] [--device NAME] [MODEL.tflite ...]`.
-The formulas are what a predictor starts from (decisions 7, 9 and 10). Networks of a space are those from
+The formulas are what a predictor starts from (decisions 7 and 9 to 11). Networks of a space are those from
 `--first` on, which no shipped label is of; with models, these take the place of all spaces.
 """
 

@@ -70,7 +70,7 @@ def answer(
             reason = entry.float_reason if all_float else None
             reason = reason or (IDLE if geometry is not None and idle[geometry] else None)
             stale = _stale_warning(entry, subject)
-            # The tool may see either; what it makes of the signatures has to be within the interval.
+            # The tool may see either: the interval reaches about as far as that can matter.
             farther = math.log(subject.signature_factor) if stale else 0.0
             values = {
                 cell.metric: cell.missing(reason)
@@ -185,7 +185,7 @@ def _stale_warning(entry: DeviceEntry, subject: Subject) -> tuple[str, ...]:
     count = subject.stale_signatures
     return (
         f"the shape signatures of {count} tensors contradict their shapes: Vela goes by the former, and its "
-        f"figures may differ by up to {subject.signature_factor:.1f} times; convert the model again",
+        f"figures may differ by {subject.signature_factor:.1f} times or so; convert the model again",
     )
 
 

@@ -257,7 +257,7 @@ def _subject(named: NamedGraph, features: GraphFeatures | PerfsageError) -> Subj
 def _signature_factor(parts: Sequence[Columns]) -> float:
     """Return by how much the elements of a tensor differ at most between its signature and its shape.
 
-    No operator's work differs by more, so that a sum over operators does not either, up to overheads.
+    The work of an operator differs about as much, that of a product of two tensors more.
     """
     shapes = np.concatenate([part.tensor_elements for part in parts]).astype(np.float64)
     signatures = np.concatenate([part.signature_elements for part in parts])

@@ -83,13 +83,14 @@ class Columns:
 
     @cached_property
     def signature_elements(self) -> Array:
-        """How many elements each tensor has by its signature, float64; by its shape where it is not stale."""
+        """How many elements each tensor has by its signature, finite float64; by its shape unless stale."""
         made = self.tensor_elements.astype(np.float64)
         rows = np.flatnonzero(self.tensor_has_stale_signature)
         if len(rows):
             stated, shape = self.tensor_signature.take(rows), self.tensor_shape.take(rows)
             sizes = np.where(stated.values < 0, shape.values, stated.values).astype(np.float64)
-            made[rows] = np.multiply.reduceat(sizes, stated.offsets[:-1])
+            with np.errstate(over="ignore", invalid="ignore"):
+                made[rows] = np.nan_to_num(np.multiply.reduceat(sizes, stated.offsets[:-1]))
         return made
 
     @cached_property

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,19 @@ def test_stale_shape_signatures_are_said(predictor: Predictor) -> None:
     assert unsure.value == sure.value
     factor = 64 * 64 / (8 * 8)
     assert unsure.high / sure.high == pytest.approx(factor) == sure.low / unsure.low
-    assert any(f"differ by up to {factor:.1f} times" in text for text in report.predictions[2].warnings)
+    assert any(f"differ by {factor:.1f} times" in text for text in report.predictions[2].warnings)
+
+
+@pytest.mark.parametrize("signature", [[2**31 - 1] * 40, [0, *[2**31 - 1] * 39], [0] * 40])
+def test_absurd_signatures_give_finite_intervals(predictor: Predictor, signature: list[int]) -> None:
+    shape = [1] * 39 + [4]
+    tensors = [T(shape, signature=signature), T(shape)]
+    data = model_bytes([Part(tensors, [Op("RELU", [0], [1])], [0], [1])])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [prediction] = predictor.predict(data, ["ethos-u55-128"]).predictions
+    values = [value for value in prediction.metrics.values() if isinstance(value, Interval)]
+    assert all(0 < value.low <= value.value <= value.high < math.inf for value in values)
 
 
 def test_what_is_exact_has_no_width(predictor: Predictor) -> None:
