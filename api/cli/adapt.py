@@ -1,4 +1,4 @@
-"""`perfsage adapt`: a new device from a handful of measurements."""
+"""`perfsage adapt`: new devices from a handful of measurements, or from a database."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.console import JsonOption, print_json, stdout
+from api.cli.console import JsonOption, print_json, progress, stdout
 from api.cli.help import examples
+from perfsage.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from perfsage.training.adapt import AdaptReport
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "perfsage adapt --device my-board --measurements measured.csv --output my-predictor",
     "perfsage predict model.tflite --predictor my-predictor --device my-board",
+    "perfsage adapt --db phones.db --device help-pixel3 --device help-raspi4 --output phones",
 )
+NETWORKS_OF_A_DATABASE = 400
 
 
 def register(app: typer.Typer) -> None:
@@ -25,16 +28,24 @@ def register(app: typer.Typer) -> None:
 
 
 def adapt(
-    device: Annotated[str, typer.Option("--device", "-d", help="The new device's name.")],
-    measurements: Annotated[
-        Path, typer.Option("--measurements", "-m", help="A CSV file: model, and any of the metrics.")
+    device: Annotated[
+        list[str], typer.Option("--device", "-d", help="The new device's name; with --db repeatable.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the new predictor.")],
+    measurements: Annotated[
+        Path | None, typer.Option("--measurements", "-m", help="A CSV file: model, and any of the metrics.")
+    ] = None,
+    db: Annotated[
+        str | None, typer.Option(help="A database that has measurements of the devices, in place of a CSV.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=5, max=1000, help="With --db: the networks to learn each device from.")
+    ] = NETWORKS_OF_A_DATABASE,
     predictor: Annotated[
         str, typer.Option(envvar="PERFSAGE_PREDICTOR", help="A predictor's folder, or its name.")
     ] = "default",
     kind: Annotated[
-        str, typer.Option(help="One of cpu, gpu, npu, mcu, phone, board, accelerator.")
+        str, typer.Option(help="With a CSV file: cpu, gpu, npu, mcu, phone, board or accelerator.")
     ] = "board",
     json: JsonOption = False,
 ) -> None:
@@ -42,23 +53,55 @@ def adapt(
 
     The table has a column `model` with the paths of .tflite files, relative to the table, and any of
     latency_ms, energy_mj, peak_memory_bytes, storage_bytes. The command `suggest` names networks that are
-    worth measuring.
+    worth measuring. With a database in its place, devices are learned that were collected or imported there.
     """
-    from api.workflows.adapt import adapt_files
-
-    report = adapt_files(
-        predictor=predictor, device=device, kind=kind, measurements=measurements, output=output
-    )
-    if json:
-        print_json(_document(report))
+    names = list(dict.fromkeys(device))
+    if (measurements is None) == (db is None) or (measurements is not None and len(names) > 1):
+        raise InvalidInputError(
+            "a device is learned from a CSV file, or devices from a database",
+            hint="Give --measurements and one --device, or --db.",
+        )
+    if measurements is None:
+        assert db is not None
+        reports = _from_database(db, names, count, predictor, output)
     else:
-        _show(report)
+        from api.workflows.adapt import adapt_files
+
+        reports = [
+            adapt_files(
+                predictor=predictor, device=names[0], kind=kind, measurements=measurements, output=output
+            )
+        ]
+    if json:
+        print_json(_document(reports, many=db is not None))
+    else:
+        _show(reports)
 
 
-def _document(report: AdaptReport) -> dict[str, Any]:
+def _from_database(db: str, names: list[str], count: int, predictor: str, output: Path) -> list[AdaptReport]:
+    from api.workflows.adapt_stored import adapt_stored
+    from dataset.store import Store
+
+    with Store.open(db, create=False) as store, progress("networks") as bar:
+        tasks = {name: bar.add_task(name, total=None, note="") for name in names}
+        return adapt_stored(
+            predictor=predictor,
+            store=store,
+            devices=names,
+            count=count,
+            output=output,
+            on_network=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
+        )
+
+
+def _document(reports: list[AdaptReport], *, many: bool) -> dict[str, Any]:
+    head = {"schema_version": "1.0", "output": str(reports[0].output_dir)}
+    devices = [_device_document(report) for report in reports]
+    return head | ({"devices": devices} if many else devices[0])
+
+
+def _device_document(report: AdaptReport) -> dict[str, Any]:
     return {
-        "schema_version": "1.0",
-        "output": str(report.output_dir),
         "device": report.device.name,
         "metrics": {
             score.metric.value: {
@@ -73,15 +116,18 @@ def _document(report: AdaptReport) -> dict[str, Any]:
     }
 
 
-def _show(report: AdaptReport) -> None:
+def _show(reports: list[AdaptReport]) -> None:
     from rich.table import Table
 
-    table = Table("metric", "networks", "median error, each left out", "interval", title=report.device.name)
-    for score in report.scores:
-        interval = f"equals {score.exact}" if score.exact else f"+{score.half_width_percent:.1f} %"
-        table.add_row(score.metric.value, str(score.n), f"{score.error_percent:.1f} %", interval)
+    table = Table("device", "metric", "networks", "median error, each left out", "interval")
+    for report in reports:
+        for score in report.scores:
+            interval = f"equals {score.exact}" if score.exact else f"+{score.half_width_percent:.1f} %"
+            error = f"{score.error_percent:.1f} %"
+            table.add_row(report.device.name, score.metric.value, str(score.n), error, interval)
     console = stdout()
     console.print(table)
-    for metric, reason in report.device.unavailable.items():
-        console.print(f"{metric.value} is unavailable: {reason}")
-    console.print(f"The predictor is in {report.output_dir}")
+    for report in reports:
+        for metric, reason in report.device.unavailable.items():
+            console.print(f"{report.device.name}: {metric.value} is unavailable: {reason}")
+    console.print(f"The predictor is in {reports[0].output_dir}")

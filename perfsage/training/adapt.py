@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,6 @@ from perfsage.models.adapted_columns import Array
 from perfsage.models.adapted_store import ADAPTED_NAME, AdaptedDevice, save_adapted
 from perfsage.models.manifest import MANIFEST_NAME, DeviceEntry, file_hash
 from perfsage.models.physics import memory_candidates
-from perfsage.models.session import RawOutputs
 from perfsage.predictor import Predictor, read_subject
 from perfsage.training.adapt_fit import fit_metric
 from perfsage.training.calibrate import run_in_chunks
@@ -72,17 +71,25 @@ def adapt(
     was added before is replaced. InvalidInputError where there are too few measurements, or the name is one
     that the predictor was trained with, or the folder is taken.
     """
-    _check_name(predictor, device)
+    return adapt_devices(predictor, [(device, measured)], output_dir)[0]
+
+
+def adapt_devices(
+    predictor: Predictor, added: Iterable[tuple[Device, Sequence[Measured]]], output_dir: Path
+) -> list[AdaptReport]:
+    """Write a copy of `predictor` that also knows several devices; otherwise as `adapt`."""
     _check_folder(output_dir)
-    merged = merge(measured)
-    wanted = [metric for metric in Metric if any(metric in item.values for item in merged)]
-    subjects = [read_subject(item.graph) for item in merged]
-    raw = run_in_chunks(predictor.session, [subject.features for subject in subjects])
-    added = _learn(predictor, device, merged, wanted, subjects, raw)
-    others = [known for known in predictor.adapted if known.entry.device.name != device.name]
-    _write(predictor, (*others, added), output_dir)
-    scores = tuple(_score(added, metric) for metric in added.entry.labels)
-    return AdaptReport(output_dir, added.entry.device, scores)
+    learned = {known.entry.device.name: known for known in predictor.adapted}
+    made = []
+    for device, measured in added:
+        _check_name(predictor, device)
+        learned[device.name] = found = _learn(predictor, device, merge(measured))
+        made.append(found)
+    _write(predictor, tuple(learned.values()), output_dir)
+    return [
+        AdaptReport(output_dir, one.entry.device, tuple(_score(one, metric) for metric in one.entry.labels))
+        for one in made
+    ]
 
 
 def merge(measured: Sequence[Measured]) -> list[Measured]:
@@ -101,14 +108,10 @@ def merge(measured: Sequence[Measured]) -> list[Measured]:
     return made
 
 
-def _learn(
-    predictor: Predictor,
-    device: Device,
-    merged: Sequence[Measured],
-    wanted: Sequence[Metric],
-    subjects: Sequence[Subject],
-    raw: RawOutputs,
-) -> AdaptedDevice:
+def _learn(predictor: Predictor, device: Device, merged: Sequence[Measured]) -> AdaptedDevice:
+    wanted = [metric for metric in Metric if any(metric in item.values for item in merged)]
+    subjects = [read_subject(item.graph) for item in merged]
+    raw = run_in_chunks(predictor.session, [subject.features for subject in subjects])
     fits: dict[Metric, AdaptedMetric] = {}
     exact: dict[Metric, str] = {}
     labels: dict[Metric, int] = {}

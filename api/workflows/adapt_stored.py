@@ -1,0 +1,90 @@
+"""Add devices to a predictor from what a database knows of them, such as published measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice, zip_longest
+from typing import TYPE_CHECKING, Any
+
+from api.workflows.labels import Labels, read_labels
+from perfsage.device import Device
+from perfsage.errors import DatasetError, MissingExtraError, UnknownNameError
+from perfsage.graph import Graph, read_graph, strip_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dataset.store import Store
+    from perfsage.training.adapt import AdaptReport, Measured
+
+OnNetwork = Callable[[str, int, int], None]
+"""Hears a device's name, and how many of how many networks have been read for it."""
+
+
+def adapt_stored(
+    *,
+    predictor: str,
+    store: Store,
+    devices: Sequence[str],
+    count: int,
+    output: Path,
+    on_network: OnNetwork = lambda name, done, total: None,
+) -> list[AdaptReport]:
+    """Write a predictor to `output` that also knows `devices`, each from `count` of its networks at most.
+
+    UnknownNameError for a device that the database does not have, DatasetError where it has no network with
+    a graph and a value for one, InvalidInputError where these are too few.
+    """
+    try:
+        from perfsage.training.adapt import adapt_devices
+    except ImportError as error:
+        raise MissingExtraError(error.name or "scipy", "train") from error
+    from perfsage.predictor import load_predictor
+
+    known = {device.name: device for device in store.devices()}
+    for name in devices:
+        if name not in known:
+            hint = f"It has: {', '.join(known) or 'none'}."
+            raise UnknownNameError(f"the database has no device {name!r}", where=store.url, hint=hint)
+    chosen = [known[name] for name in devices]
+    added = ((device, _measured(store, device, count, on_network)) for device in chosen)
+    return adapt_devices(load_predictor(predictor), added, output)
+
+
+def _measured(store: Store, device: Device, count: int, on_network: OnNetwork) -> list[Measured]:
+    from perfsage.training.adapt import Measured
+
+    labels = {number: found for number, found in read_labels(store, [device]).items() if found.values}
+    numbers = _chosen(store, labels, count)
+    if not numbers:
+        what = f"no network with a graph has a value for {device.name}"
+        raise DatasetError(what, where=store.url, hint="See `perfsage dataset stats`.")
+    measured = []
+    for done, number in enumerate(numbers, start=1):
+        values = {metric: value for (_, metric), value in labels[number].values.items()}
+        measured.append(Measured(_structure(store.rebuild(number)), values))
+        on_network(device.name, done, len(numbers))
+    return measured
+
+
+def _structure(data: bytes) -> Graph:
+    """Return a network without its weights: hundreds of them are held at once."""
+    graph = read_graph(data)
+    return read_graph(strip_weights(graph)) if graph.has_weights else graph
+
+
+def _chosen(store: Store, labels: dict[int, Labels], count: int) -> list[int]:
+    """Return the numbers of `count` networks of different structure, as many of each family where there are.
+
+    Which ones depends on nothing but their graphs, so that a set can be judged by those that are left.
+    """
+    frame = store.networks()
+    frame = frame[frame.index.isin(list(labels)) & (frame["operators"] > 0)]
+    frame = frame.drop_duplicates("graph_id").sort_values("graph_id")
+    families = [_numbers(part) for _, part in frame.groupby("family", observed=True)]
+    turns = chain.from_iterable(zip_longest(*families))
+    return list(islice((number for number in turns if number is not None), count))
+
+
+def _numbers(frame: Any) -> Iterator[int]:
+    return (int(number) for number in frame.index)
