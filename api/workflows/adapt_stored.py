@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ def adapt_stored(
     """
     try:
         from perfsage.training.adapt import adapt_devices
+        from perfsage.training.evaluate_predictor import judged_share
     except ImportError as error:
         raise MissingExtraError(error.name or "scipy", "train") from error
     from perfsage.predictor import load_predictor
@@ -46,16 +48,27 @@ def adapt_stored(
         if name not in known:
             hint = f"It has: {', '.join(known) or 'none'}."
             raise UnknownNameError(f"the database has no device {name!r}", where=store.url, hint=hint)
-    chosen = [known[name] for name in devices]
-    added = ((device, _measured(store, device, count, on_network)) for device in chosen)
-    return adapt_devices(load_predictor(predictor), added, output)
+    loaded = load_predictor(predictor)
+    source = _Source(store, count, judged_share(loaded), on_network)
+    return adapt_devices(loaded, ((known[name], _measured(source, known[name])) for name in devices), output)
 
 
-def _measured(store: Store, device: Device, count: int, on_network: OnNetwork) -> list[Measured]:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where networks come from: `count` at most, and none of the share `left` that judges predictors."""
+
+    store: Store
+    count: int
+    left: float
+    on_network: OnNetwork
+
+
+def _measured(source: _Source, device: Device) -> list[Measured]:
     from perfsage.training.adapt import Measured
 
+    store = source.store
     labels = {number: found for number, found in read_labels(store, [device]).items() if found.values}
-    numbers = _chosen(store, labels, count)
+    numbers = _chosen(source, labels)
     if not numbers:
         what = f"no network with a graph has a value for {device.name}"
         raise DatasetError(what, where=store.url, hint="See `perfsage dataset stats`.")
@@ -63,7 +76,7 @@ def _measured(store: Store, device: Device, count: int, on_network: OnNetwork) -
     for done, number in enumerate(numbers, start=1):
         values = {metric: value for (_, metric), value in labels[number].values.items()}
         measured.append(Measured(_structure(store.rebuild(number)), values))
-        on_network(device.name, done, len(numbers))
+        source.on_network(device.name, done, len(numbers))
     return measured
 
 
@@ -73,17 +86,20 @@ def _structure(data: bytes) -> Graph:
     return read_graph(strip_weights(graph)) if graph.has_weights else graph
 
 
-def _chosen(store: Store, labels: dict[int, Labels], count: int) -> list[int]:
-    """Return the numbers of `count` networks of different structure, as many of each family where there are.
+def _chosen(source: _Source, labels: dict[int, Labels]) -> list[int]:
+    """Return the numbers of networks of different structure, as many of each family where there are.
 
-    Which ones depends on nothing but their graphs, so that a set can be judged by those that are left.
+    Which ones depends on nothing but their graphs, so that `perfsage evaluate` judges by others.
     """
-    frame = store.networks()
-    frame = frame[frame.index.isin(list(labels)) & (frame["operators"] > 0)]
-    frame = frame.drop_duplicates("graph_id").sort_values("graph_id")
+    from perfsage.training.splits import hash_share
+
+    frame = source.store.networks()
+    frame = frame[frame.index.isin(list(labels)) & (frame["operators"] > 0)].drop_duplicates("graph_id")
+    shares = frame["graph_id"].map(hash_share)
+    frame = frame.loc[shares[shares >= source.left].sort_values().index]
     families = [_numbers(part) for _, part in frame.groupby("family", observed=True)]
     turns = chain.from_iterable(zip_longest(*families))
-    return list(islice((number for number in turns if number is not None), count))
+    return list(islice((number for number in turns if number is not None), source.count))
 
 
 def _numbers(frame: Any) -> Iterator[int]:

@@ -94,11 +94,13 @@ def _subject(example: Example) -> Subject:
 def training_split(predictor: Predictor, examples: Sequence[Example]) -> Split:
     """Return the split that the predictor was trained with: which graphs it learned from does not change."""
     options = predictor.manifest.training.get("options", {})
-    return random_split(
-        examples,
-        calibration=float(options.get("calibration_share", 0.1)),
-        test=float(options.get("test_share", 0.1)),
-    )
+    calibration = float(options.get("calibration_share", 0.1))
+    return random_split(examples, calibration=calibration, test=judged_share(predictor))
+
+
+def judged_share(predictor: Predictor) -> float:
+    """Return the share of all graphs that nothing of this predictor may be learned from."""
+    return float(predictor.manifest.training.get("options", {}).get("test_share", 0.1))
 
 
 def left_out_parts(examples: Sequence[Example], what: str) -> Iterator[str]:
