@@ -7,7 +7,12 @@ LABELS := labels
 SPACES := classification detection kws super_resolution
 NPUS := ethos-u55-32 ethos-u55-128 ethos-u55-256 ethos-u65-512 ethos-u85-256 ethos-u85-1024
 
-.PHONY: help demo serve test test-slow fuzz lint docs bench labels predictor clean
+PHONES := $(addprefix help-,pixel2 pixel3 samsung-a50 samsung-s7 essential-ph-1 raspi4) \
+  $(addprefix nnmeter-,cortex-a76-cpu-tflite adreno-640-gpu-tflite adreno-630-gpu-tflite myriad-vpu-openvino) \
+  $(addprefix eagle-,snapdragon-855-cpu snapdragon-855-gpu snapdragon-855-dsp edgetpu jetson-nano jetson-nano-fp16) \
+  $(addprefix hwnasbench-,edgetpu edgegpu)
+
+.PHONY: help demo serve test test-slow fuzz lint docs bench labels predictor phones clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +61,12 @@ predictor: $(VENV)/.installed  ## Train the predictor that ships again, from the
 	$(BIN)/perfsage dataset import dataset/published --db build/published.db
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 -m api.cli.main train --db build/published.db \
 	  --time-limit 3000 --output build/predictor
+
+phones: $(VENV)/.installed  ## Add published phones to the predictor that ships (HELP=folder ONEPROXY=folder)
+	$(BIN)/perfsage dataset import-source oneproxy '$(ONEPROXY)' --db build/phones.db
+	$(BIN)/perfsage dataset import-source help-nasbench201 '$(HELP)' --db build/phones.db
+	$(BIN)/perfsage dataset import-source help-fbnet '$(HELP)' --db build/phones.db
+	$(BIN)/perfsage adapt --db build/phones.db $(PHONES:%=--device %) --output build/phones
 
 clean:  ## Remove the environment and what the demo left
 	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -127,7 +127,15 @@ def _show(reports: list[AdaptReport]) -> None:
             table.add_row(report.device.name, score.metric.value, str(score.n), error, interval)
     console = stdout()
     console.print(table)
+    for reason, names in _unavailable(reports).items():
+        console.print(f"{', '.join(names)}: {reason}")
+    console.print(f"The predictor is in {reports[0].output_dir}")
+
+
+def _unavailable(reports: list[AdaptReport]) -> dict[str, list[str]]:
+    """Return the devices by what is unavailable and why: many share a reason."""
+    found: dict[str, list[str]] = {}
     for report in reports:
         for metric, reason in report.device.unavailable.items():
-            console.print(f"{report.device.name}: {metric.value} is unavailable: {reason}")
-    console.print(f"The predictor is in {reports[0].output_dir}")
+            found.setdefault(f"{metric.value} is unavailable: {reason}", []).append(report.device.name)
+    return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from perfsage.features.types import TYPE_COUNT
-from perfsage.models.physics import TERMS
+from perfsage.models.physics import TERMS, concurrent_terms
 from perfsage.models.readout import READOUTS, DeviceTable, Outputs, read_out
 
 Neighbours = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -73,6 +73,7 @@ class DeviceBank(nn.Module):
         self.descriptors = nn.Buffer(torch.zeros(options.devices, options.descriptor_columns))
         self.log_rates = nn.Buffer(torch.zeros(options.devices, 4, len(TERMS)))
         self.log_limits = nn.Buffer(torch.zeros(options.devices))
+        self.concurrent = nn.Buffer(torch.tensor(concurrent_terms({})).repeat(options.devices, 1))
         self.shared_rates = nn.Parameter(torch.zeros(4, len(TERMS)))
         self.own_rates = nn.Parameter(torch.zeros(options.devices, 4, len(TERMS)))
         self.embedding = nn.Parameter(torch.zeros(options.devices, size))
@@ -96,6 +97,7 @@ class DeviceBank(nn.Module):
             biases=shaped[..., -1],
             log_rates=self.log_rates + rates,
             log_limits=self.log_limits,
+            concurrent=self.concurrent,
         )
 
 
@@ -124,14 +126,13 @@ class GraphNetwork(nn.Module):
 class GraphTensors:
     """A FeatureBatch as tensors.
 
-    `terms` float32[n, len(TERMS)] as in physics.TERMS; `live_peak` float32[g, len(MEMORY_TERMS)] is the
-    largest of each term of memory.
+    `terms` float32[n, len(TERMS)] as in physics.TERMS; `sizes` float32[g] is how many operators a graph has.
     """
 
     type_index: Tensor
     node: Tensor
     terms: Tensor
-    live_peak: Tensor
+    sizes: Tensor
     graph: Tensor
     source: Tensor
     target: Tensor

@@ -19,7 +19,7 @@ from perfsage.features.npz import read_npz
 from perfsage.metrics import Metric
 
 FORMAT = "perfsage-predictor"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 NETWORK_NAME = "model.onnx"
 ARRAYS_NAME = "arrays.npz"

@@ -50,7 +50,6 @@ MINIMUM_SHARE = 1e-3
 
 _COMMON = np.array([name in COMMON_TERMS for name in TERMS])
 _STORED_TERMS = np.array([name in ("operators", "coded_bytes", "channels") for name in TERMS])
-MEMORY_TERMS = [TERMS.index(name) for name in LIVE_COLUMNS]
 NO_LIMIT_BYTES = 1e15
 _SOURCES = [
     (position, PHYSICAL_COLUMNS.index(name))
@@ -69,14 +68,6 @@ def term_columns(physical: NDArray[np.floating]) -> NDArray[np.float64]:
     for position, source in _SOURCES:
         columns[:, position] = values[:, source]
     return columns
-
-
-def live_peaks(terms: NDArray[np.float32], offsets: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Return the largest of each term of memory over each graph, float32[graphs, len(MEMORY_TERMS)].
-
-    `terms` as `term_columns` gives them; `offsets` int64[graphs + 1] delimit the operators of each graph.
-    """
-    return np.maximum.reduceat(terms[:, MEMORY_TERMS], offsets[:-1])
 
 
 def common_term_columns(physical: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -133,6 +124,15 @@ def unit_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:
         rates[TERMS.index(NEAR_COLUMNS[geometry])] = cycle_ms / max(sram, 1e-6)
         rates[TERMS.index(AWAITED_COLUMNS[geometry])] = cycle_ms / max(weights, 1e-6)
     return rates
+
+
+def concurrent_terms(descriptors: Mapping[str, float]) -> list[int]:
+    """Return the positions in TERMS of an accelerator's cycles and transfers, of which the slowest counts.
+
+    Where no accelerator is described they are those of the first: their rates are 0 there.
+    """
+    place = geometry_of(descriptors) or 0
+    return [TERMS.index(names[place]) for names in (CYCLE_COLUMNS, NEAR_COLUMNS, AWAITED_COLUMNS)]
 
 
 def storage_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | None:

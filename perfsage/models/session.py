@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from perfsage.errors import PredictorError
 from perfsage.features import FeatureBatch
-from perfsage.models.physics import live_peaks, term_columns
+from perfsage.models.physics import term_columns
 
-INPUT_NAMES = ("type_index", "node", "terms", "live_peak", "graph", "source", "target")
+INPUT_NAMES = ("type_index", "node", "terms", "sizes", "graph", "source", "target")
 OUTPUT_NAMES = ("log_values", "log_spread", "operator_latency", "pooled")
 
 
@@ -55,12 +55,11 @@ class NetworkSession:
 
 def network_inputs(batch: FeatureBatch) -> dict[str, NDArray[np.generic]]:
     """Return the network's inputs by name."""
-    terms = term_columns(batch.physical).astype(np.float32)
     return {
         "type_index": batch.type_index,
         "node": batch.node,
-        "terms": terms,
-        "live_peak": live_peaks(terms, batch.offsets),
+        "terms": term_columns(batch.physical).astype(np.float32),
+        "sizes": np.diff(batch.offsets).astype(np.float32),
         "graph": batch.graph,
         "source": batch.source,
         "target": batch.target,

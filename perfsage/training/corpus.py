@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perfsage.features import FeatureBatch, batch_features
 from perfsage.models.gnn import GraphTensors
-from perfsage.models.physics import live_peaks, term_columns
+from perfsage.models.physics import term_columns
 from perfsage.training.examples import Example, label_tensor
 
 
@@ -80,7 +80,7 @@ def to_tensors(batch: FeatureBatch, terms: NDArray[np.float32], device: torch.de
         type_index=tensor(batch.type_index),
         node=tensor(batch.node),
         terms=tensor(terms),
-        live_peak=tensor(live_peaks(terms, batch.offsets)),
+        sizes=tensor(np.diff(batch.offsets).astype(np.float32)),
         graph=tensor(batch.graph),
         source=tensor(batch.source),
         target=tensor(batch.target),

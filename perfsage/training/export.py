@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from perfsage.models.gnn import GraphNetwork, GraphTensors, index_neighbours
-from perfsage.models.physics import MEMORY_TERMS, TERMS
+from perfsage.models.physics import TERMS
 from perfsage.models.readout import DeviceTable, read_out
 from perfsage.models.session import INPUT_NAMES, OUTPUT_NAMES
 
@@ -28,21 +28,22 @@ class ExportedNetwork(nn.Module):
         self.vectors, self.biases = nn.Buffer(table.vectors.clone()), nn.Buffer(table.biases.clone())
         self.log_rates = nn.Buffer(table.log_rates.clone())
         self.log_limits = nn.Buffer(table.log_limits.clone())
+        self.concurrent = nn.Buffer(table.concurrent.clone())
 
     def forward(
         self,
         type_index: Tensor,
         node: Tensor,
         terms: Tensor,
-        live_peak: Tensor,
+        sizes: Tensor,
         graph: Tensor,
         source: Tensor,
         target: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return log values, log spreads, operator latencies and pooled embeddings."""
-        inputs = GraphTensors(type_index, node, terms, live_peak, graph, source, target)
+        inputs = GraphTensors(type_index, node, terms, sizes, graph, source, target)
         hidden = self.trunk(type_index, node, index_neighbours(source, target, node.shape[0]))
-        table = DeviceTable(self.vectors, self.biases, self.log_rates, self.log_limits)
+        table = DeviceTable(self.vectors, self.biases, self.log_rates, self.log_limits, self.concurrent)
         outputs = read_out(hidden, inputs, table, self.spread)
         return outputs.log_values, outputs.log_spread, outputs.operator_latency, outputs.pooled
 
@@ -52,7 +53,7 @@ def export_onnx(network: GraphNetwork, path: Path) -> None:
     module = ExportedNetwork(network.eval())
     operators, edges, graphs = (torch.export.Dim(name) for name in ("operators", "edges", "graphs"))
     shapes = {name: {0: operators} for name in ("type_index", "node", "terms", "graph")}
-    shapes |= {"live_peak": {0: graphs}}
+    shapes |= {"sizes": {0: graphs}}
     shapes |= {name: {0: edges} for name in ("source", "target")}
     example = _example(network)
     with _quiet(), torch.no_grad():
@@ -92,7 +93,7 @@ def _example(network: GraphNetwork) -> dict[str, Tensor]:
         "type_index": torch.arange(rows),
         "node": torch.randn(rows, columns),
         "terms": torch.rand(rows, len(TERMS)),
-        "live_peak": torch.rand(2, len(MEMORY_TERMS)),
+        "sizes": torch.tensor([4.0, 3.0]),
         "graph": torch.tensor([0, 0, 0, 0, 1, 1, 1]),
         "source": torch.tensor([0, 1, 2, 4, 5]),
         "target": torch.tensor([1, 2, 3, 5, 6]),

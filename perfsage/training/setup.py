@@ -12,6 +12,7 @@ from perfsage.device import Device
 from perfsage.models.gnn import GraphNetwork, NetworkOptions
 from perfsage.models.physics import (
     TERMS,
+    concurrent_terms,
     energy_columns,
     fit_costs,
     fit_rates,
@@ -45,6 +46,8 @@ def build_network(corpus: Corpus, devices: Sequence[Device], options: TrainingOp
         network.trunk.deviation.copy_(torch.from_numpy(np.where(deviation > 1e-3, deviation, 1.0)))
         network.devices.descriptors.copy_(torch.from_numpy(descriptor_matrix(devices, names)))
         network.devices.log_rates.copy_(torch.from_numpy(_log_rates(corpus, devices)))
+        concurrent = [concurrent_terms(device.descriptors) for device in devices]
+        network.devices.concurrent.copy_(torch.tensor(concurrent))
         limits = [memory_limit_bytes(device.descriptors) for device in devices]
         network.devices.log_limits.copy_(torch.tensor(limits).log())
     return network

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,23 @@ import torch
 from perfsage.features import FeatureBatch, batch_features, extract_features
 from perfsage.graph import read_graph
 from perfsage.models.gnn import GraphNetwork, GraphTensors, NetworkOptions, index_neighbours
-from perfsage.models.physics import COMMON_TERMS, TERMS, fit_rates, term_columns, unit_rates
-from perfsage.models.readout import Outputs
+from perfsage.models.physics import (
+    COMMON_TERMS,
+    TERMS,
+    concurrent_terms,
+    fit_rates,
+    memory_limit_bytes,
+    memory_rates,
+    storage_rates,
+    term_columns,
+    unit_rates,
+)
+from perfsage.models.readout import CORRECTION_LIMIT, READOUTS, DeviceTable, Outputs, read_out
 from perfsage.models.session import NetworkSession
 from perfsage.training.corpus import to_tensors
 from perfsage.training.export import export_onnx
 from perfsage.training.neighbours import dgl_neighbours
+from profilers.registry import describe
 from tests.predictor.conftest import build
 
 DEVICES = 3
@@ -132,3 +145,51 @@ def test_an_accelerator_starts_from_its_own_cycles() -> None:
     assert own[TERMS.index("cycles_u55_128")] == pytest.approx(1e3 / 5e8)
     assert own[TERMS.index("cycles_u55_256")] == 0 == other[TERMS.index("cycles_u55_128")]
     assert other[TERMS.index("macs")] == pytest.approx(1e3 / 5e8 / 256)
+
+
+def _told_nothing(descriptors: Mapping[str, float], correction: float) -> DeviceTable:
+    """One device that starts from its formulas, with the same small correction for every operator."""
+    rates = [unit_rates(descriptors), unit_rates(descriptors), storage_rates(descriptors)]
+    known = np.stack([*(rate for rate in rates if rate is not None), memory_rates(descriptors)])
+    log_rates = torch.from_numpy(np.log(np.where(known > 0, known, 1e-30)).astype(np.float32))
+    biases = torch.full((1, len(READOUTS)), correction)
+    biases[:, READOUTS.index("persistent")] = -CORRECTION_LIMIT
+    return DeviceTable(
+        vectors=torch.zeros(1, len(READOUTS), 8),
+        biases=biases,
+        log_rates=log_rates[None],
+        log_limits=torch.tensor([memory_limit_bytes(descriptors)]).log(),
+        concurrent=torch.tensor([concurrent_terms(descriptors)]),
+    )
+
+
+@pytest.mark.parametrize("name", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256"])
+def test_what_is_not_corrected_equals_the_formulas(
+    name: str, batch: FeatureBatch, inputs: GraphTensors
+) -> None:
+    descriptors = describe(name).descriptors
+    table = _told_nothing(descriptors, 0.0)
+    found = read_out(torch.zeros(len(inputs.type_index), 8), inputs, table, torch.nn.Linear(16, 4))
+    terms = term_columns(batch.physical)
+    rates = unit_rates(descriptors)
+    assert rates is not None
+    slowest = terms[:, 0] * rates[0] + (terms[:, 1:] * rates[1:]).max(axis=1)
+    latency = np.add.reduceat(slowest, batch.offsets[:-1])
+    np.testing.assert_allclose(found.log_values[:, 0, 0].exp(), latency, rtol=1e-5)
+    live = np.minimum(terms @ memory_rates(descriptors), memory_limit_bytes(descriptors))
+    peak = np.maximum.reduceat(live, batch.offsets[:-1])
+    # A little is kept for good beside it, in which no correction is left out.
+    np.testing.assert_allclose(found.log_values[:, 0, 2].exp(), peak, rtol=1e-3, atol=16)
+
+
+def test_a_small_correction_is_next_to_none_and_a_large_one_stays(inputs: GraphTensors) -> None:
+    descriptors = describe("ethos-u55-128").descriptors
+    spread = torch.nn.Linear(16, 4)
+
+    def latencies(correction: float) -> torch.Tensor:
+        table = _told_nothing(descriptors, correction)
+        return read_out(torch.zeros(len(inputs.type_index), 8), inputs, table, spread).log_values[:, 0, 0]
+
+    none = latencies(0.0)
+    assert float((latencies(0.001) - none).abs().max()) < 0.0002
+    assert float((latencies(0.5) - none).min()) > 0.45

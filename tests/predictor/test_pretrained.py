@@ -7,6 +7,7 @@ import math
 import pytest
 
 from dataset.builder import Builder
+from dataset.spaces.known import known_space
 from perfsage import Interval, Metric, Predictor, Unavailable, load_predictor
 from perfsage.graph import read_graph
 from perfsage.predictor import PRETRAINED, pretrained_names
@@ -25,7 +26,7 @@ def shipped() -> Predictor:
 
 
 def test_it_is_small_and_brings_its_card(shipped: Predictor) -> None:
-    assert pretrained_names() == ["default"]
+    assert pretrained_names() == ["default", "phones"]
     files = list((PRETRAINED / "default").iterdir())
     assert sum(path.stat().st_size for path in files) <= LIMIT_BYTES
     card = (PRETRAINED / "default" / CARD_NAME).read_text(encoding="utf-8")
@@ -82,3 +83,21 @@ def test_convolutions_alone_are_predicted_like_networks(shipped: Predictor) -> N
         assert isinstance(predicted, Interval) and actual is not None
         assert predicted.value == pytest.approx(actual, rel=0.2)
     profiler.close()
+
+
+def test_phones_are_beside_what_default_knows(shipped: Predictor) -> None:
+    phones = load_predictor("phones")
+    assert (phones.folder / "model.onnx").read_bytes() == (shipped.folder / "model.onnx").read_bytes()
+    added = phones.devices[len(shipped.devices) :]
+    assert {device.name for device in shipped.devices} < {device.name for device in phones.devices}
+    card = (phones.folder / CARD_NAME).read_text(encoding="utf-8")
+    assert all(f"| {device.name} |" in card and "(MIT)" in device.source for device in added)
+
+
+def test_a_phone_knows_networks_like_those_measured_and_doubts_others() -> None:
+    phones = load_predictor("phones")
+    like = known_space("fbnet").build(7, "float32").data
+    [known] = phones.predict(like, ["help-pixel3"]).predictions
+    assert known.in_distribution and isinstance(known.metrics[Metric.LATENCY_MS], Interval)
+    [other] = phones.predict(build(1_000_005), ["help-pixel3"]).predictions
+    assert not other.in_distribution
