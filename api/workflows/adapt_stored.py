@@ -37,7 +37,7 @@ def adapt_stored(
     a graph and a value for one, InvalidInputError where these are too few.
     """
     try:
-        from perfsage.training.adapt import adapt_devices
+        from perfsage.training.adapt import adapt_devices, check_name
         from perfsage.training.evaluate_predictor import judged_share
     except ImportError as error:
         raise MissingExtraError(error.name or "scipy", "train") from error
@@ -49,6 +49,8 @@ def adapt_stored(
             hint = f"It has: {', '.join(known) or 'none'}."
             raise UnknownNameError(f"the database has no device {name!r}", where=store.url, hint=hint)
     loaded = load_predictor(predictor)
+    for name in devices:
+        check_name(loaded, known[name])
     source = _Source(store, count, judged_share(loaded), on_network)
     return adapt_devices(loaded, ((known[name], _measured(source, known[name])) for name in devices), output)
 

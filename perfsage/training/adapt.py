@@ -82,7 +82,7 @@ def adapt_devices(
     learned = {known.entry.device.name: known for known in predictor.adapted}
     made = []
     for device, measured in added:
-        _check_name(predictor, device)
+        check_name(predictor, device)
         learned[device.name] = found = _learn(predictor, device, merge(measured))
         made.append(found)
     _write(predictor, tuple(learned.values()), output_dir)
@@ -170,7 +170,8 @@ def _score(added: AdaptedDevice, metric: Metric) -> AdaptedScore:
     return AdaptedScore(metric, count, fitted.error_percent, 100.0 * float(np.expm1(fitted.half_width)))
 
 
-def _check_name(predictor: Predictor, device: Device) -> None:
+def check_name(predictor: Predictor, device: Device) -> None:
+    """Refuse the name of a device that the predictor was trained with."""
     if device.name in {entry.device.name for entry in predictor.manifest.devices}:
         raise InvalidInputError(
             f"the predictor was trained for a device called {device.name!r}",
