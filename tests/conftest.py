@@ -11,6 +11,15 @@ import pytest
 
 from tests.api.support import PROGRAM, ROOT, Cli, Done
 
+LONGEST_ID = 100
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name megabytes of input by their size: pytest puts a test's name into the environment of processes."""
+    if isinstance(val, bytes | str) and len(val) > LONGEST_ID:
+        return f"{argname}-of-{len(val)}"
+    return None
+
 
 @pytest.fixture(scope="session")
 def program() -> Cli:
