@@ -58,11 +58,13 @@ labels: $(VENV)/.installed  ## Label 134,912 networks on TFLM and one of six NPU
 	$(BIN)/perfsage dataset check --db $(LABELS).db --vendor 200
 
 predictor: $(VENV)/.installed  ## Train the predictor that ships again, from the labels that ship (an hour or more)
+	@mkdir -p build
 	$(BIN)/perfsage dataset import dataset/published --db build/published.db
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 -m api.cli.main train --db build/published.db \
 	  --time-limit 3000 --output build/predictor
 
 phones: $(VENV)/.installed  ## Add published phones to the predictor that ships (HELP=folder ONEPROXY=folder)
+	@mkdir -p build
 	$(BIN)/perfsage dataset import-source oneproxy '$(ONEPROXY)' --db build/phones.db
 	$(BIN)/perfsage dataset import-source help-nasbench201 '$(HELP)' --db build/phones.db
 	$(BIN)/perfsage dataset import-source help-fbnet '$(HELP)' --db build/phones.db
