@@ -12,6 +12,8 @@ from api.cli.help import examples
 from perfsage.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from perfsage.training.adapt import AdaptReport
 
 EXAMPLES = examples(
@@ -83,14 +85,15 @@ def _from_database(db: str, names: list[str], count: int, predictor: str, output
     from dataset.store import Store
 
     with Store.open(db, create=False) as store, progress("networks") as bar:
-        tasks = {name: bar.add_task(name, total=None, note="") for name in names}
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total, note="")
+            bar.update(tasks[name], completed=done)
+
         return adapt_stored(
-            predictor=predictor,
-            store=store,
-            devices=names,
-            count=count,
-            output=output,
-            on_network=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
+            predictor=predictor, store=store, devices=names, count=count, output=output, on_network=show
         )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from api.workflows.labels import Labels, read_labels
+from api.workflows.labels import Labels, read_labels, stored_devices
 from perfsage.device import Device
-from perfsage.errors import DatasetError, MissingExtraError, UnknownNameError
+from perfsage.errors import DatasetError, MissingExtraError
 from perfsage.graph import Graph, read_graph, strip_weights
 
 if TYPE_CHECKING:
@@ -43,16 +43,11 @@ def adapt_stored(
         raise MissingExtraError(error.name or "scipy", "train") from error
     from perfsage.predictor import load_predictor
 
-    known = {device.name: device for device in store.devices()}
-    for name in devices:
-        if name not in known:
-            hint = f"It has: {', '.join(known) or 'none'}."
-            raise UnknownNameError(f"the database has no device {name!r}", where=store.url, hint=hint)
-    loaded = load_predictor(predictor)
-    for name in devices:
-        check_name(loaded, known[name])
+    found, loaded = stored_devices(store, devices), load_predictor(predictor)
+    for device in found:
+        check_name(loaded, device)
     source = _Source(store, count, judged_share(loaded), on_network)
-    return adapt_devices(loaded, ((known[name], _measured(source, known[name])) for name in devices), output)
+    return adapt_devices(loaded, ((device, _measured(source, device)) for device in found), output)
 
 
 @dataclass(frozen=True, slots=True)

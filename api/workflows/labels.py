@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.device import Device
+from perfsage.errors import UnknownNameError
 from perfsage.metrics import Metric
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ class Labels:
                     column[rows[subgraph, index]] = latency_ms
             found[device] = column
         return found
+
+
+def stored_devices(store: Store, names: Sequence[str] = ()) -> list[Device]:
+    """Return the devices of these names, or all; UnknownNameError for one that the database does not have."""
+    known = {device.name: device for device in store.devices()}
+    missing = [name for name in names if name not in known]
+    if missing:
+        listed = ", ".join(known) or "none"
+        raise UnknownNameError(
+            f"the database has no device {missing[0]!r}", where=store.url, hint=f"It has: {listed}."
+        )
+    return [known[name] for name in names] if names else list(known.values())
 
 
 def read_labels(store: Store, devices: Sequence[Device]) -> dict[int, Labels]:

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perfsage.errors import InvalidInputError, UnknownNameError
+from api.workflows.labels import stored_devices
+from perfsage.errors import InvalidInputError
 from perfsage.metrics import Metric
 from profilers.power.carbon import GridIntensity, carbon_mg
 from profilers.power.scenario import ScenarioEnergy, scenario_energy
@@ -51,16 +52,12 @@ def scenario_costs(store: Store, device: str, usage: Usage) -> list[Cost]:
 
     UnknownNameError for a device that the dataset does not have; InvalidInputError for one without energies.
     """
-    known = {found.name: found for found in store.devices()}
-    if device not in known:
-        raise UnknownNameError(
-            f"the dataset has no device {device!r}", where=store.url, hint=f"It has: {', '.join(known)}."
-        )
-    if Metric.ENERGY_MJ not in known[device].metrics:
-        reason = known[device].unavailable.get(Metric.ENERGY_MJ, "it has none")
+    [measured] = stored_devices(store, [device])
+    if Metric.ENERGY_MJ not in measured.metrics:
+        reason = measured.unavailable.get(Metric.ENERGY_MJ, "it has none")
         raise InvalidInputError(f"no energy was measured on {device}: {reason}", where=store.url)
-    energies = _latest(store, known[device], Metric.ENERGY_MJ)
-    latencies = _latest(store, known[device], Metric.LATENCY_MS)
+    energies = _latest(store, measured, Metric.ENERGY_MJ)
+    latencies = _latest(store, measured, Metric.LATENCY_MS)
     return [_cost(row, latencies.get(number), usage) for number, row in energies.items()]
 
 

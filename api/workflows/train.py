@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.workflows.featuring import StoredNetwork, features_of
-from api.workflows.labels import noise_floors, read_labels
+from api.workflows.labels import noise_floors, read_labels, stored_devices
 from perfsage.device import Device
-from perfsage.errors import DatasetError, MissingExtraError, UnknownNameError
+from perfsage.errors import DatasetError, MissingExtraError
 
 if TYPE_CHECKING:
     from dataset.store import Store
@@ -45,7 +45,7 @@ def train_from_store(
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
 
-    devices = _devices(store, request.devices)
+    devices = stored_devices(store, request.devices)
     examples = build_examples(store, devices, workers=request.workers, on_features=on_features)
     floors = noise_floors(store, devices)
     return train(
@@ -103,14 +103,3 @@ def _network(number: int, row: Any) -> StoredNetwork:
         seed=int(row["seed"]) if seeded else None,
         dtype=str(row["dtype"]),
     )
-
-
-def _devices(store: Store, names: Sequence[str]) -> list[Device]:
-    known = {device.name: device for device in store.devices()}
-    missing = [name for name in names if name not in known]
-    if missing:
-        listed = ", ".join(known) or "none"
-        raise UnknownNameError(
-            f"the database has no device {missing[0]!r}", where=store.url, hint=f"It has: {listed}."
-        )
-    return [known[name] for name in names] if names else list(known.values())

@@ -33,9 +33,9 @@ def blocks() -> list[str]:
 @pytest.fixture(scope="module")
 def database(blocks: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phones")
-    rows = [f"{each},{_latency_ms(each)},{3 * _latency_ms(each)}" for each in blocks[:10]]
+    rows = [f"{each},{_latency_ms(each)},{3 * _latency_ms(each)},1" for each in blocks[:10]]
     table = folder / "table.csv"
-    table.write_text("\n".join(["ops,one_latency_ms,other_latency_ms", *rows]))
+    table.write_text("\n".join(["ops,one_latency_ms,other_latency_ms,tflm_latency_ms", *rows]))
     arguments = ["import-source", "table", str(table), "--licence", "MIT", "--db", str(folder / "phones.db")]
     assert run(["dataset", *arguments]) == 0
     return folder / "phones.db"
@@ -83,6 +83,7 @@ def test_as_many_networks_are_read_as_asked_for(
     ("arguments", "message"),
     [
         (["-d", "nobody"], "no device 'nobody'"),
+        (["-d", "one", "-d", "tflm"], "was trained for a device called 'tflm'"),
         (["-d", "one", "--measurements", "table.csv"], "device is learned from a CSV file"),
         (["-d", "one", "-d", "other", "--count", "4"], "count"),
     ],
