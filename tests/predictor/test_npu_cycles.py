@@ -87,3 +87,11 @@ def test_what_is_remembered_changes_nothing() -> None:
     graph = read_graph(get_space("classification").build(4, "int8").data)
     first, second = extract_features(graph), extract_features(graph)
     assert np.array_equal(first.physical, second.physical)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u65-512", "ethos-u85-128", "ethos-u85-2048"])
+def test_a_function_waits_for_its_table_as_long_as_nothing_runs_before(device: str) -> None:
+    b = Builder(dtype="int8", seed=3)
+    b.output(b.tanh(b.hard_swish(b.input((1, 16, 16, 32)))))
+    _, ours, theirs = operator_cycles(device, b.finish())
+    assert ours == pytest.approx([theirs[0], theirs[1]], abs=1)

@@ -6,27 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_bytes, uniform_bytes
-from perfsage.features.npu.constants import constant_bytes
+from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
-from perfsage.features.npu.formats import EDGE
+from perfsage.features.npu.formats import EDGE, TABLES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import NOTHING, Float64, Work
+from perfsage.features.npu.work import NOTHING, Flags, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-COMMAND_CYCLES = 50.0
-"""What an operator takes at least, so that none is free that an NPU has to do something for."""
+LEAST_CYCLES = 1.0
+"""What an operator takes at least: of nothing at all, no correction could make something."""
 SCALED_BLOCK = 256.0
 """Elements of a block of what a mean is scaled in."""
 _EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
 _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geometry in GEOMETRIES])
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
+_TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
+"""What it takes to copy the table of a function, while the operator before runs."""
 DRAM_SCALES = 0.41
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 _FAR_SCALES = np.array(
@@ -53,7 +55,8 @@ def npu_columns(
     coded = _coded(work, operands, cost["elements"], statistics)
     fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
-    made[:, 0] += COMMAND_CYCLES
+    waits = _has_own_table(work, operands)
+    made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
     made[:, 4] = coded + constants[:, IS_U85]
     made[:, 5] = fetch.ahead
@@ -61,8 +64,14 @@ def npu_columns(
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
+    np.maximum(made[:, 0], LEAST_CYCLES, out=made[:, 0])
     np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
     return made.reshape(len(coded), -1)
+
+
+def _has_own_table(work: Work, operands: Operands) -> Flags:
+    """Return which operators are functions that nothing else does on its way out, bool[n, 1]."""
+    return np.asarray(operands.is_type(*TABLES) & (work.kind != NOTHING))[:, None]
 
 
 def _transfers(

@@ -79,13 +79,14 @@ class Prefetch:
     """What an accelerator copies for each operator, [n, d]: `kept` bool, else float64.
 
     `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
-    `cycles` what it takes with what it waits.
+    `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
     """
 
     kept: Flags
     ahead: Float64
     first: Float64
     cycles: Float64
+    slack: Float64
 
 
 def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
@@ -94,12 +95,13 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
     """
     row, accelerator = np.nonzero((task.weights > 0) & busy)
-    before = _before(busy, first)[row, accelerator]
+    earlier = _before(busy, first)
+    before = earlier[row, accelerator]
     pairs = _pairs(task, row, accelerator, before < 0)
     rest = task.planned_direct.copy()
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
     for _ in range(_MOST_ROUNDS):
-        now = np.where(before >= 0, np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator], 0.0)
+        now = _slack(task, rest, before, accelerator)
         todo = np.flatnonzero(now != slack)
         if not len(todo):
             break
@@ -117,7 +119,14 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
-    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took)
+    slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
+    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack)
+
+
+def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
+    """Return for how many cycles the operators `before` let others copy, of the `rest` that each runs at last."""
+    free = np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator]
+    return np.where(before >= 0, free, 0.0)
 
 
 def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
