@@ -13,6 +13,7 @@ from perfsage.features.coding import coded_share
 from perfsage.features.npu.columns import npu_columns
 from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
+from perfsage.features.npu.schedule import execution_times
 from perfsage.features.npu.spills import evicted_bytes, spilled
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
@@ -136,15 +137,16 @@ def _physical(
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
     lives = lifetimes(subgraph)
-    on_npus, ranges = npu_live(subgraph, operands, lives, refused)
+    times = execution_times(subgraph, operands, refused)
+    on_npus, ranges = npu_live(subgraph, operands, times, refused)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
     spills = spilled(operands, ranges)
     # The last column is that of accelerators that leave in DRAM what does not fit.
-    on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills), 0.0)
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills)
+    on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills)[times], 0.0)
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills, times)
     return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
 
 

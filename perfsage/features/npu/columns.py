@@ -43,8 +43,11 @@ def npu_columns(
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
     spills: NDArray[np.int64],
+    times: NDArray[np.int64],
 ) -> Float64:
     """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
+
+    `times` int64[n] is when each operator runs.
 
     Weights are read from where constants are, once for each block over the image, unless they are copied to
     SRAM. Memories are shared, so what is read from one adds up.
@@ -53,7 +56,7 @@ def npu_columns(
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, times)
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -123,6 +126,7 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
+    times: NDArray[np.int64],
 ) -> Prefetch:
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
@@ -142,4 +146,5 @@ def _prefetch(
         tail=_tails(work, operands),
         **{name: cost[name] for name in same},
     )
-    return prefetched(task, busy[:, IS_U85], begins)
+    order = np.argsort(times)
+    return prefetched(task.take(order), busy[order][:, IS_U85], begins).take(times)

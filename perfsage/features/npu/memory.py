@@ -22,7 +22,7 @@ from perfsage.features.npu.spills import Ranges
 from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
-from perfsage.graph.lifetimes import NEVER, Lifetimes, live_bytes
+from perfsage.graph.lifetimes import NEVER, live_bytes, usage
 
 Flags = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
@@ -38,12 +38,10 @@ _ROW_BYTES = 3.0 * INTEGER_BYTES * BRICK
 """Bytes of an integer, and of the three numbers that a softmax keeps for each row, in bricks."""
 
 
-def npu_live(
-    subgraph: Subgraph, operands: Operands, lives: Lifetimes, refused: Flags
-) -> tuple[Float64, Ranges]:
+def npu_live(subgraph: Subgraph, operands: Operands, times: Int64, refused: Flags) -> tuple[Float64, Ranges]:
     """Return float64[n, len(LIVE_NAMES)], and the ranges of the last of these.
 
-    `refused` bool[n, 2] is left to the CPU by U55 and by U85.
+    `times` int64[n] is when each operator runs, `refused` bool[n, 2] is left to the CPU by U55 and by U85.
     """
     rows = [in_rows(operands, u85=u85) for u85 in (False, True)]
     alike = (refused[:, 0] == refused[:, 1]).all() and (rows[0] == rows[1]).all()
@@ -60,7 +58,7 @@ def npu_live(
         shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
         sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
         rooms = _rooms(operands, outside, u85=u85)
-        both = _live(subgraph, operands, lives, shared, sizes, rooms)
+        both = _live(subgraph, operands, times, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
         for room in (
             recurrent_room(operands, outside, u85=u85),
@@ -99,31 +97,33 @@ def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[
 def _live(
     subgraph: Subgraph,
     operands: Operands,
-    lives: Lifetimes,
+    times: Int64,
     shared: Sharing,
     sizes: Float64,
     rooms: dict[str, tuple[Flags, Float64]],
 ) -> list[tuple[Float64, Ranges]]:
     """Return the bytes alive at each operator and of what, for each of `sizes` float64[2, tensors + 1]."""
-    columns, rows = subgraph.columns, np.arange(len(operands.type))
-    alive = (lives.first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
-    first, last = np.maximum(lives.first, subgraph.spans[0]), lives.last.copy()
+    columns = subgraph.columns
+    first, last = usage(subgraph, times)
+    alive = (first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
+    first = np.maximum(first, subgraph.spans[0])
     part, whole = shared.early.T
     np.minimum.at(first, whole, first[part])
     last[part] = first[part]
     root = shared.root[:-1][alive]
-    begin, end = np.full(sizes.shape[1], len(rows)), np.full(sizes.shape[1], -1)
+    begin, end = np.full(sizes.shape[1], len(times)), np.full(sizes.shape[1], -1)
     np.minimum.at(begin, root, first[alive])
     np.maximum.at(end, root, last[alive])
     data, result = shared.root[operands.data], shared.root[operands.result]
-    dies, begins = end[data] == rows, begin[result] == rows
+    dies, begins = end[data] == times, begin[result] == times
     made = []
     for inner, each in enumerate(sizes):
         bytes_ = np.zeros(len(each))
         np.maximum.at(bytes_, root, each[:-1][alive])
         used = np.flatnonzero((end >= begin) & (bytes_ > 0))
-        counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows))
-        live = alone = counted.astype(np.float64)
+        counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(times))
+        alone = counted.astype(np.float64)
+        live = alone[times]
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
         replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
         for name, (there, room) in rooms.items():

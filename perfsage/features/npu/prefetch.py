@@ -8,7 +8,7 @@ or not as Vela has it for 643 of 648 on U55-128, for 323 of 333 on U65-512 and f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,10 @@ class Task:
     block: Float64
     channels: Float64
 
+    def take(self, order: Int64) -> Task:
+        """Return the operators in another order."""
+        return Task(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
+
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
@@ -88,11 +92,16 @@ class Prefetch:
     cycles: Float64
     slack: Float64
 
+    def take(self, order: Int64) -> Prefetch:
+        """Return the operators in another order."""
+        return Prefetch(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
+
 
 def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     """Return which weights are copied, and what that takes.
 
-    `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
+    Operators come in the order in which they run. `busy` bool[n, d] says which ones an accelerator does, and
+    `first` bool[n] which rows begin a graph.
     """
     row, accelerator = np.nonzero((task.weights > 0) & busy)
     earlier = _before(busy, first)
@@ -124,7 +133,7 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
 
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
-    """Return for how many cycles the operators `before` let others copy, of the `rest` that each runs at last."""
+    """Return how long the operators `before` let others copy, of the `rest` that each runs at last."""
     free = np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator]
     return np.where(before >= 0, free, 0.0)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import absorbed_padding
 from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS, fused
+from perfsage.features.npu.schedule import direct_parts
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -119,13 +120,11 @@ def _join(subgraph: Subgraph, operands: Operands, refused: Flags, edge: Flags, r
     joined = operands.is_type(*JOINTS) & ~refused
     here = joined[table.row_indices] & (table.values >= 0)
     part, whole = table.values[here], operands.result[table.row_indices[here]]
-    maker = np.full(len(root), -1)
-    maker[columns.operator_outputs.values] = columns.operator_outputs.row_indices
-    moved = np.append(refused | operands.is_type(*ALIASES, *PARTS), True)
-    alone = (operands.readers[part] == 1) & ~edge[part] & (root[part] == part)
-    direct = alone & ~moved[maker[part]]
+    direct = direct_parts(subgraph, operands, refused)[here] & (root[part] == part)
     root[part[direct]] = whole[direct]
-    early = ~direct & (operands.readers[part] == 1) & ~edge[part] & (maker[part] >= 0)
+    made = np.zeros(len(root), dtype=np.bool_)
+    made[columns.operator_outputs.values] = True
+    early = ~direct & (operands.readers[part] == 1) & ~edge[part] & made[part]
     return np.stack([part[early], whole[early]], axis=1)
 
 

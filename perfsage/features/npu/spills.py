@@ -26,7 +26,7 @@ class Ranges:
     """When what is in memory, as an NPU shares it: of the tensors with the same `root` int64[tensors + 1].
 
     `first` and `last` int64 and `bytes` float64, all [tensors + 1] at the roots; `live` float64[n] are the
-    bytes of all of them at each operator.
+    bytes of all of them at each time.
     """
 
     root: Int64
@@ -61,7 +61,7 @@ def spilled(operands: Operands, ranges: Ranges) -> Int64:
 
 
 def evicted_bytes(operands: Operands, ranges: Ranges, made: Int64) -> Float64:
-    """Return the bytes alive at each operator that lie in DRAM at every limit, float64[n].
+    """Return the bytes alive at each time that lie in DRAM at every limit, float64[n].
 
     Not those between two operators that Vela may work off together, stripe by stripe: stripes fill SRAM.
     """
