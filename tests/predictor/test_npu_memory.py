@@ -120,3 +120,17 @@ def test_tensors_that_share_memory_in_a_circle_end_somewhere() -> None:
     base = Base(circle, np.zeros(len(circle), dtype=np.bool_), np.empty((0, 2), int), none, np.arange(1))
     shared = sharing_of(subgraph, operands, none, np.zeros(len(circle), int), base, chained=False)
     assert shared.root.max() < len(circle)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda b, x: b.tanh(b.add(x, b.tanh(x))),
+        lambda b, x: b.relu(b.relu(x)),
+        lambda b, x: b.concat(b.split(x, 2)),
+    ],
+    ids=["a function on the way out of the graph", "a function of a function", "parts of an input"],
+)
+def test_what_enters_and_leaves_takes_as_much_as_vela_says(build: Any) -> None:
+    features, data = _made(build, (1, 16, 16, 40))
+    assert _ours(features) == _sram(data)

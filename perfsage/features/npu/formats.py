@@ -119,7 +119,7 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
 
     These are functions that alone read what an operator makes.
     """
-    maker = makers(subgraph, operands, refused | operands.is_type(*TABLES))[operands.data]
+    maker = makers(subgraph, operands, refused | operands.is_type(*FUNCTIONS))[operands.data]
     alone = (operands.readers[operands.data] == 1) & (maker >= 0)
     return np.asarray(operands.is_type(*FUNCTIONS) & alone & ~refused), maker
 

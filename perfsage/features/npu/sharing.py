@@ -105,11 +105,13 @@ def _single(subgraph: Subgraph, operands: Operands) -> Flags:
 
 
 def _take_parts(subgraph: Subgraph, operands: Operands, refused: Flags, edge: Flags, root: Int64) -> None:
-    """Parts are read where they are, unless they enter or leave the graph."""
+    """Parts are read where they are, unless they or the whole leave the graph."""
     results = subgraph.columns.operator_outputs
     taken = operands.is_type(*PARTS) & ~refused
     values, whole = results.values, operands.data[results.row_indices]
-    there = taken[results.row_indices] & ~edge[values] & ~edge[whole]
+    fixed = operands.constant.copy()
+    fixed[[*subgraph.outputs]] = True
+    there = taken[results.row_indices] & ~edge[values] & ~fixed[whole]
     root[values[there]] = whole[there]
 
 
@@ -135,9 +137,12 @@ def _write_in_place(subgraph: Subgraph, operands: Operands, formats: Int64, free
     fixed = leaving | operands.constant | (operands.readers != 1)
     fixed[-1] = True
     result, kinds = operands.result, operands.tensor_type
+    # Where others do something on the way out, or it becomes a part, only the last tensor is ever written.
+    written = root[root[result]]
+    whole = operands.elements[written] == operands.elements[result]
     for source in (operands.data, operands.second):
-        alike = (operands.dimensions[source] == operands.dimensions[result]).all(axis=1)
-        alike &= (kinds[source] == kinds[result]) & (formats[source] == formats[result])
+        alike = (operands.dimensions[source] == operands.dimensions[result]).all(axis=1) & whole
+        alike &= (kinds[source] == kinds[written]) & (formats[source] == formats[written])
         over = free & alike & ~fixed[source] & (root[source] == source)
         root[source[over]] = result[over]
         free = free & ~over
