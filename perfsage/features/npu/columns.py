@@ -16,7 +16,7 @@ from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import NOTHING, Flags, Float64, Work
+from perfsage.features.npu.work import BY_OUTPUT, NOTHING, Flags, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -96,12 +96,16 @@ def _transfers(
     return made
 
 
-def _tails(work: Work, operands: Operands) -> Float64:
-    """Return the cycles of what ends an operator, float64[n, d]: U55 and U65 scale a mean at last."""
+def _tails(work: Work, operands: Operands, cycles: Float64) -> Float64:
+    """Return the cycles of what ends an operator of so many `cycles`, float64[n, d].
+
+    U55 and U65 scale a mean at last, and of many convolutions the last one is a small part.
+    """
     ends = operands.is_type("MEAN")[:, None] & (np.array(IS_U85) == 0)
     channels = work.out_c[:, None]
     issued = ((_EDGE_LATENCY + channels / _EDGE_RATE) / SCALED_BLOCK + _SCALED) / 4.0
-    return np.where(ends, channels * np.maximum(_SCALED, issued), np.inf)
+    tails = np.where(ends, channels * np.maximum(_SCALED, issued), np.inf)
+    return np.where((work.far == BY_OUTPUT)[:, None], cycles / work.batch[:, None], tails)
 
 
 def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
@@ -143,7 +147,7 @@ def _prefetch(
         channels=work.out_c,
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
-        tail=_tails(work, operands),
+        tail=_tails(work, operands, cost["planned"]),
         **{name: cost[name] for name in same},
     )
     order = np.argsort(times)
