@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dataset.builder import Builder
+from perfsage.features import extract_features
 from perfsage.features.npu.cycles import npu_costs
 from perfsage.features.npu.deep_shapes import deep_shape
 from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
@@ -16,6 +17,7 @@ from perfsage.features.npu.lowering import work_of
 from perfsage.features.operands import Operands
 from perfsage.graph import read_graph
 from profilers.npu.configuration import configuration_names, parse_configuration
+from profilers.npu.tasks import compile_model
 from tests.predictor.npu import operator_cycles
 
 SHAPES = (
@@ -92,3 +94,14 @@ def test_damaged_sizes_cost_neither_time_nor_finiteness(side: float) -> None:
             costs = npu_costs(work)
         assert costs.shape[2] == len(GEOMETRIES)
         assert np.isfinite(costs).all()
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+@pytest.mark.parametrize("shape", [(1, 12), (5, 3), (17, 12), (16, 40), (1003, 3), (1000, 49)])
+def test_softmax_needs_the_room_that_vela_says(device: str, shape: tuple[int, int]) -> None:
+    b = Builder(dtype="int8", seed=3)
+    b.output(b.softmax(b.input((1, *shape))))
+    data = b.finish()
+    live = "block_live_bytes" if "u55" in device else "chained_live_bytes"
+    theirs = compile_model(data, {"device": device, "layers": False})["memories"]["sram"]["peak_bytes"]
+    assert extract_features(read_graph(data)).cost(live).max() == theirs

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST
-from perfsage.features.npu.depths import deep_formats
+from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS, deep_formats
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
@@ -35,7 +35,7 @@ LIVE_NAMES = (
 )
 """For U55 and U65 all that is in SRAM, then all but what lies in DRAM at a graph's ends; the same for U85."""
 _ROW_BYTES = 3.0 * INTEGER_BYTES * BRICK
-"""Bytes of an integer, and of the three numbers that a softmax keeps for each row, in bricks."""
+"""Bytes of the three numbers that a softmax keeps for each row, in bricks."""
 
 
 def npu_live(subgraph: Subgraph, operands: Operands, times: Int64, refused: Flags) -> tuple[Float64, Ranges]:
@@ -78,10 +78,7 @@ def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
 def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[Flags, Float64]]:
     """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
     instead = operands.is_type("SOFTMAX") & ~refused
-    depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
-    rows = elements / depth
-    integers = INTEGER_BYTES * rows * round_up(depth, BRICK)
-    softmax = integers + INTEGER_BYTES * rows + rows * np.maximum(INTEGER_BYTES * depth, _ROW_BYTES)
+    softmax = _softmax_room(operands, u85=u85)
     rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
     doubled = operands.is_type(BILINEAR, NEAREST) & ~refused
     if doubled.any() and not u85:
@@ -92,6 +89,20 @@ def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[
         doubled &= operands.dimensions[result, 1] >= 4 * operands.dimensions[operands.data, 1]
         rooms["doubled"] = (doubled, 1.25 * out)
     return {name: room for name, room in rooms.items() if room[0].any()}
+
+
+def _softmax_room(operands: Operands, *, u85: bool) -> Float64:
+    """Return the bytes of each softmax of that size, float64[n]: integers, three for each row, or twice all.
+
+    What has few channels but more than a few elements lies in rows, everything else in bricks.
+    """
+    depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
+    rows = elements / depth
+    shallow = (depth < FEW_CHANNELS) & (elements > FEW_ELEMENTS)
+    wide = round_up(INTEGER_BYTES * rows * np.where(shallow, depth, round_up(depth, BRICK)), BRICK)
+    each = round_up(INTEGER_BYTES * rows * np.where(rows > FEW_ELEMENTS, 1.0, BRICK), BRICK)
+    three, plain = rows * _ROW_BYTES, round_up(INTEGER_BYTES * elements, BRICK)
+    return np.asarray(np.maximum(wide + each + np.maximum(three, plain), 0.0 if u85 else 2.0 * (wide + each)))
 
 
 def _live(
