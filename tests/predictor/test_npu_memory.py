@@ -134,3 +134,19 @@ def test_tensors_that_share_memory_in_a_circle_end_somewhere() -> None:
 def test_what_enters_and_leaves_takes_as_much_as_vela_says(build: Any) -> None:
     features, data = _made(build, (1, 16, 16, 40))
     assert _ours(features) == _sram(data)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u65-256"])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda b, x: b.conv(b.resize_bilinear(b.conv(x, 12), (32, 128), half_pixel=True), 3),
+        lambda b, x: b.conv(b.resize_bilinear(b.conv(x, 12), (64, 256)), 3),
+        lambda b, x: b.resize_nearest(x, (64, 256)),
+    ],
+    ids=["four phases", "doubled twice", "on the way out of the graph"],
+)
+def test_resizing_needs_the_room_that_vela_says(device: str, build: Any) -> None:
+    features, data = _made(build, (1, 16, 64, 8))
+    # Weights that are copied ahead are not among these bytes.
+    assert features.cost("block_live_bytes").max() == pytest.approx(_sram(data, device), rel=0.02)

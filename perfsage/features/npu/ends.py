@@ -83,7 +83,7 @@ def _formats(
     last = np.arange(len(root))
     np.maximum.at(last, root, np.arange(len(root)))
     result = operands.result[last]
-    stored = tensor_formats(subgraph, operands, refused, in_rows(operands, u85=u85))
+    stored = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=u85))
     formats = deep_formats(subgraph, operands, stored, root, u85=u85)
     return formats[operands.data], formats[result], result
 

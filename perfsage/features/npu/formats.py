@@ -50,14 +50,14 @@ _ROWS = ("BATCH_MATMUL", "TRANSPOSE", "SQUARED_DIFFERENCE")
 def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows: Flags) -> NDArray[np.int64]:
     """Return the format of each tensor, int64[tensors + 1].
 
-    `refused` bool[n] goes to and from the CPU, `rows` bool[n] is as `in_rows` says.
+    `refused` bool[n] goes to and from the CPU, `rows` bool[n, 2] is as `in_rows` says.
     """
-    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands) | rows
+    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands)
     renamed |= mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
-    for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
-        for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
-            formats[table.values[rows[table.row_indices]]] = kind
+    for linear, kind in ((renamed[:, None] | rows, LINEAR), (np.stack([refused, refused], axis=1), EDGE)):
+        for place, table in enumerate((subgraph.columns.operator_inputs, subgraph.columns.operator_outputs)):
+            formats[table.values[linear[table.row_indices, place]]] = kind
     formats[_laid_out(subgraph, operands) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
     aliases = np.flatnonzero(operands.is_type(*ALIASES))
@@ -69,9 +69,20 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     return formats
 
 
-def in_rows(operands: Operands, *, u85: bool) -> Flags:
-    """Return which operators need what they read and write in rows, bool[n]."""
-    return operands.is_type(*() if u85 else _ROWS)
+def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
+    """Return which operators need what they read and what they write in rows, bool[n, 2]."""
+    both = operands.is_type(*() if u85 else _ROWS)
+    return np.stack([both, both | (in_phases(subgraph, operands) & (not u85))], axis=1)
+
+
+def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators double an image in four phases on U55 and U65, each every other pixel."""
+    doubled = operands.is_type("RESIZE_BILINEAR")
+    if not doubled.any():
+        return doubled
+    half = subgraph.columns.attribute("half_pixel_centers").astype(np.bool_)
+    pixels = operands.dimensions[operands.data][:, 1:3].prod(axis=1)
+    return np.asarray(doubled & half & (pixels > 1))
 
 
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:

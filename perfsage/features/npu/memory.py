@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import BILINEAR, NEAREST
 from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS, deep_formats
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
+from perfsage.features.npu.resizing_rooms import HALF, RIMMED, resizing_rooms
 from perfsage.features.npu.sharing import Sharing, base_of, sharing_of
 from perfsage.features.npu.spills import Ranges
 from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
@@ -43,7 +43,7 @@ def npu_live(subgraph: Subgraph, operands: Operands, times: Int64, refused: Flag
 
     `times` int64[n] is when each operator runs, `refused` bool[n, 2] is left to the CPU by U55 and by U85.
     """
-    rows = [in_rows(operands, u85=u85) for u85 in (False, True)]
+    rows = [in_rows(subgraph, operands, u85=u85) for u85 in (False, True)]
     alike = (refused[:, 0] == refused[:, 1]).all() and (rows[0] == rows[1]).all()
     made = np.empty((len(refused), len(LIVE_NAMES)))
     for generation in (0, 1):
@@ -57,7 +57,7 @@ def npu_live(subgraph: Subgraph, operands: Operands, times: Int64, refused: Flag
         size = _sizes(subgraph, operands, stored)
         shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
         sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
-        rooms = _rooms(operands, outside, u85=u85)
+        rooms = _rooms(subgraph, operands, outside, u85=u85)
         both = _live(subgraph, operands, times, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
         for room in (
@@ -75,19 +75,15 @@ def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
     return round_up(np.where(formats == BRICKS, size * (round_up(channels, BRICK) / channels), size), BRICK)
 
 
-def _rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[Flags, Float64]]:
+def _rooms(
+    subgraph: Subgraph, operands: Operands, refused: Flags, *, u85: bool
+) -> dict[str, tuple[Flags, Float64]]:
     """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
     instead = operands.is_type("SOFTMAX") & ~refused
     softmax = _softmax_room(operands, u85=u85)
     rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
-    doubled = operands.is_type(BILINEAR, NEAREST) & ~refused
-    if doubled.any() and not u85:
-        # Images are doubled several times, each time into a new one.
-        result = operands.result
-        out = operands.elements[result] / operands.dimensions[result, 3]
-        out = out * round_up(operands.dimensions[result, 3], BRICK)
-        doubled &= operands.dimensions[result, 1] >= 4 * operands.dimensions[operands.data, 1]
-        rooms["doubled"] = (doubled, 1.25 * out)
+    if not u85:
+        rooms |= resizing_rooms(subgraph, operands, refused)
     return {name: room for name, room in rooms.items() if room[0].any()}
 
 
@@ -136,11 +132,13 @@ def _live(
         alone = counted.astype(np.float64)
         live = alone[times]
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
-        replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
+        replaced = {"instead": dying + born, "beside": born}
+        replaced[RIMMED] = replaced[HALF] = np.minimum(dying, born)
         for name, (there, room) in rooms.items():
             if name == BETWEEN:
                 live = np.where(there & (inner == 0), live + room, live)
                 continue
-            live = np.where(there, np.maximum(live, live - replaced[name] + room), live)
+            least = 0.0 if name in (RIMMED, HALF) else live
+            live = np.where(there, np.maximum(least, live - replaced[name] + room), live)
         made.append((live, Ranges(shared.root, begin, end, bytes_, alone)))
     return made
