@@ -20,8 +20,9 @@ from perfsage.features.types import type_index
 from perfsage.features.wiring import edges
 from perfsage.graph import Subgraph
 from perfsage.graph.costs import OperatorCosts, operator_costs
-from perfsage.graph.lifetimes import lifetimes
+from perfsage.graph.lifetimes import Lifetimes, lifetimes
 from perfsage.graph.schema import CUSTOM, operator_name
+from perfsage.graph.signatures import by_signature
 
 _OUTPUT_SHAPE, _INPUT_SHAPE = ("out_n", "out_h", "out_w", "out_c"), ("in_h", "in_w", "in_c")
 _SHAPES = (*_OUTPUT_SHAPE, *_INPUT_SHAPE, "kernel_h", "kernel_w", "kernel_c", "second_elements")
@@ -95,8 +96,17 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     window = np.stack([columns.attribute("filter_height"), columns.attribute("filter_width")], axis=1)
     shapes = operands.shapes(window.astype(np.float64))
     statistics = weight_columns(subgraph, operands.weight, weights)
-    refused = refusals(columns, operands, shapes)
-    physical = _physical(subgraph, operands, costs, shapes, statistics, refused)
+    lives = lifetimes(subgraph)
+    exact = _exact(subgraph, operands, costs, shapes, statistics, lives)
+    seen = by_signature(subgraph)
+    if seen is subgraph:
+        refused, npu = _on_npus(subgraph, operands, shapes, statistics, lives)
+    else:
+        # Their compiler takes signatures for shapes.
+        signed = Operands(seen)
+        sizes = signed.shapes(window.astype(np.float64))
+        refused, npu = _on_npus(seen, signed, sizes, statistics, lifetimes(seen))
+    physical = np.concatenate([exact, npu], axis=1)
     source, target = edges(columns)
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
@@ -124,28 +134,39 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     )
 
 
-def _physical(
+def _exact(
     subgraph: Subgraph,
     operands: Operands,
     costs: OperatorCosts,
     shapes: NDArray[np.float64],
     statistics: NDArray[np.float32],
-    refused: NDArray[np.bool_],
+    lives: Lifetimes,
 ) -> NDArray[np.float64]:
-    """Return float64[n, len(PHYSICAL_COLUMNS)]."""
+    """Return the columns of PHYSICAL_COLUMNS that do not depend on what NPUs do, float64[n, ...]."""
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
-    lives = lifetimes(subgraph)
-    on_npus, ranges = npu_live(subgraph, operands, lives, refused)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
+    return np.concatenate([exact, lives.live_bytes[:, None], blocks], axis=1)
+
+
+def _on_npus(
+    subgraph: Subgraph,
+    operands: Operands,
+    shapes: NDArray[np.float64],
+    statistics: NDArray[np.float32],
+    lives: Lifetimes,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return what NPUs leave to the CPU, bool[n, 2], and the other columns of PHYSICAL_COLUMNS."""
+    refused = refusals(subgraph.columns, operands, shapes)
+    on_npus, ranges = npu_live(subgraph, operands, lives, refused)
     spills = spilled(operands, ranges)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills), 0.0)
     npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills)
-    return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
+    return refused, np.concatenate([on_npus, npu], axis=1)
 
 
 def _plain(

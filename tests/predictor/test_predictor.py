@@ -75,9 +75,9 @@ def test_stale_shape_signatures_are_said(predictor: Predictor) -> None:
     assert not report.predictions[2].in_distribution
     sure, unsure, same = (p.metrics[Metric.LATENCY_MS] for p in report.predictions[::2])
     assert isinstance(sure, Interval) and isinstance(unsure, Interval) and same == sure
-    assert unsure.value == sure.value
+    assert unsure.value > sure.value
     factor = 64 * 64 / (8 * 8)
-    assert unsure.high / sure.high == pytest.approx(factor) == sure.low / unsure.low
+    assert unsure.high / unsure.low > factor**2
     assert any(f"differ by {factor:.1f} times" in text for text in report.predictions[2].warnings)
 
 
