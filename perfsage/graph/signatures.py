@@ -53,7 +53,13 @@ def _reshaped(subgraph: Subgraph, shape: Ragged, elements: Array) -> Subgraph:
     made, columns = copy(subgraph), copy(subgraph.columns)
     bits = type_bits()[columns.tensor_type]
     sizes = np.where(bits < 0, -1, (elements * bits + 7) >> 3)
-    replaced = {"tensor_shape": shape, "tensor_elements": elements, "tensor_bytes": sizes}
+    replaced: dict[str, Ragged | Array] = {
+        "tensor_shape": shape,
+        "tensor_elements": elements,
+        "tensor_bytes": sizes,
+    }
+    # It goes on saying which tensors had another shape.
+    replaced["tensor_has_stale_signature"] = subgraph.columns.tensor_has_stale_signature
     for name, value in replaced.items():
         object.__setattr__(columns, name, value)
     made.columns = columns

@@ -38,6 +38,13 @@ _WIDE = """
 """
 WIDE = tuple(_WIDE.split())
 """What U55 and U65 can do with elements of 32 bits."""
+_FREE = """
+    ARG_MAX MIRROR_PAD QUANTIZE SHAPE TRANSPOSE GATHER_ND GATHER SELECT SELECT_V2 SCATTER_ND PAD PADV2
+    REDUCE_ALL REDUCE_ANY EXPAND_DIMS VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE
+"""
+FREE = tuple(_FREE.split())
+"""What needs no quantization."""
+SMALL = ("INT8", "UINT8", "INT16")
 SUPPORTED = tuple(_SUPPORTED.split())
 SUPPORTED_U85 = (*SUPPORTED, *_SUPPORTED_U85.split())
 """What U55 and U65, and what U85 can do."""
@@ -48,6 +55,7 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     strides = np.stack([columns.attribute("stride_h"), columns.attribute("stride_w")], axis=1)
     both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
     both |= _of_types(operands, *UNABLE) | recurrent_refusals(columns, operands)
+    both |= _unquantized(columns, operands)
     both |= unable_means(columns, operands)
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
     old |= operands.is_type("ARG_MAX") & (shapes[:, 6] > MOST_PLACES)
@@ -69,6 +77,16 @@ def _of_types(operands: Operands, *names: str) -> Flags:
     """Return which operators read or make elements of these types."""
     found = type_flags(names)[operands.tensor_type]
     return np.asarray(found[operands.data] | found[operands.result])
+
+
+def _unquantized(columns: Columns, operands: Operands) -> Flags:
+    """Return which operators need a quantization that a small integer of theirs lacks."""
+    bare = type_flags(SMALL)[operands.tensor_type]
+    bare[:-1] &= ~columns.tensor_is_quantized
+    if not bare.any():
+        return np.zeros(len(operands.type), dtype=np.bool_)
+    found = bare[operands.data] | bare[operands.second] | bare[operands.result]
+    return np.asarray(found & ~operands.is_type(*FREE))
 
 
 def _far_convolutions(
