@@ -57,9 +57,9 @@ def _reshaped(subgraph: Subgraph, shape: Ragged, elements: Array) -> Subgraph:
         "tensor_shape": shape,
         "tensor_elements": elements,
         "tensor_bytes": sizes,
+        # It goes on saying which tensors had another shape.
+        "tensor_has_stale_signature": subgraph.columns.tensor_has_stale_signature,
     }
-    # It goes on saying which tensors had another shape.
-    replaced["tensor_has_stale_signature"] = subgraph.columns.tensor_has_stale_signature
     for name, value in replaced.items():
         object.__setattr__(columns, name, value)
     made.columns = columns
