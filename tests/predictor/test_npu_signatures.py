@@ -73,3 +73,13 @@ def test_elements_that_vela_refuses_cost_nothing(name: str, kind: str, quantized
         refused = compile_model(data, {"device": device, "layers": True})["cpu_indices"] == [0]
         features = extract_features(read_graph(data))
         assert (features.cost("cycles_" + device[6:].replace("-", "_"))[0] == 0) == refused
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256"])
+def test_a_part_that_is_all_of_what_is_joined_is_copied(device: str) -> None:
+    b = Builder(dtype="int8", seed=3)
+    x = b.input((1, 32, 32, 16))
+    b.output(b.conv(b.concat([b.conv(x, 16)], axis=1), 8))
+    names, ours, theirs = operator_cycles(device, b.finish())
+    row = list(names).index("CONCATENATION")
+    assert ours[row] == pytest.approx(theirs[row], rel=0.01)
