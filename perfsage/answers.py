@@ -179,13 +179,13 @@ def _device_warning(entry: DeviceEntry) -> tuple[str, ...]:
 
 
 def _stale_warning(entry: DeviceEntry, subject: Subject) -> tuple[str, ...]:
-    """Vela 5 takes a tensor's signature for its shape; this reader, LiteRT and TFLM take the shape."""
+    """Vela 5 takes a tensor's signature for its shape; LiteRT and TFLM take the shape."""
     if not subject.stale_signatures or entry.device.tool != "vela":
         return ()
     count = subject.stale_signatures
     return (
-        f"the shape signatures of {count} tensors contradict their shapes: Vela goes by the former, and its "
-        f"figures may differ by {subject.signature_factor:.1f} times or so; convert the model again",
+        f"the shape signatures of {count} tensors contradict their shapes: Vela and these figures go by the "
+        f"former, which differ by {subject.signature_factor:.1f} times or so; convert the model again",
     )
 
 

@@ -23,6 +23,7 @@ from perfsage.graph import Subgraph
 from perfsage.graph.costs import OperatorCosts, operator_costs
 from perfsage.graph.lifetimes import lifetimes
 from perfsage.graph.schema import CUSTOM, operator_name
+from perfsage.graph.signatures import by_signature
 
 _OUTPUT_SHAPE, _INPUT_SHAPE = ("out_n", "out_h", "out_w", "out_c"), ("in_h", "in_w", "in_c")
 _SHAPES = (*_OUTPUT_SHAPE, *_INPUT_SHAPE, "kernel_h", "kernel_w", "kernel_c", "second_elements")
@@ -93,11 +94,10 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     """Return every operator of `subgraph` as a row; columns that need the whole graph are left at zero."""
     operands, costs = Operands(subgraph), operator_costs(subgraph)
     columns, count = subgraph.columns, len(operands.type)
-    window = np.stack([columns.attribute("filter_height"), columns.attribute("filter_width")], axis=1)
-    shapes = operands.shapes(window.astype(np.float64))
+    shapes = operands.shapes(_window(subgraph))
     statistics = weight_columns(subgraph, operands.weight, weights)
-    refused = refusals(columns, operands, shapes)
-    physical = _physical(subgraph, operands, costs, shapes, statistics, refused)
+    refused, npu = _on_npus(*_as_compiled(subgraph, operands, shapes), statistics)
+    physical = np.concatenate([_exact(subgraph, operands, costs, shapes, statistics), npu], axis=1)
     source, target = edges(columns)
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
@@ -125,29 +125,55 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     )
 
 
-def _physical(
+def _window(subgraph: Subgraph) -> NDArray[np.float64]:
+    """Return the windows of poolings, float64[n, 2]."""
+    attribute = subgraph.columns.attribute
+    return np.stack([attribute("filter_height"), attribute("filter_width")], axis=1).astype(np.float64)
+
+
+def _as_compiled(
+    subgraph: Subgraph, operands: Operands, shapes: NDArray[np.float64]
+) -> tuple[Subgraph, Operands, NDArray[np.float64]]:
+    """Return the three as an NPU's compiler takes them, which believes signatures rather than shapes."""
+    seen = by_signature(subgraph)
+    if seen is subgraph:
+        return subgraph, operands, shapes
+    signed = Operands(seen)
+    return seen, signed, signed.shapes(_window(seen))
+
+
+def _exact(
     subgraph: Subgraph,
     operands: Operands,
     costs: OperatorCosts,
     shapes: NDArray[np.float64],
     statistics: NDArray[np.float32],
-    refused: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return float64[n, len(PHYSICAL_COLUMNS)]."""
+    """Return the columns of PHYSICAL_COLUMNS that do not depend on what NPUs do, float64[n, ...]."""
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
-    lives = lifetimes(subgraph)
-    times = execution_times(subgraph, operands, refused)
-    on_npus, ranges = npu_live(subgraph, operands, times, refused)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
+    return np.concatenate([exact, lifetimes(subgraph).live_bytes[:, None], blocks], axis=1)
+
+
+def _on_npus(
+    subgraph: Subgraph,
+    operands: Operands,
+    shapes: NDArray[np.float64],
+    statistics: NDArray[np.float32],
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return what NPUs leave to the CPU, bool[n, 2], and the other columns of PHYSICAL_COLUMNS."""
+    refused = refusals(subgraph.columns, operands, shapes)
+    times = execution_times(subgraph, operands, refused)
+    on_npus, ranges = npu_live(subgraph, operands, times, refused)
     spills = spilled(operands, ranges)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills)[times], 0.0)
     npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills, times)
-    return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
+    return refused, np.concatenate([on_npus, npu], axis=1)
 
 
 def _plain(

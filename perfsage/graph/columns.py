@@ -94,6 +94,22 @@ class Columns:
         return made
 
     @cached_property
+    def tensor_is_quantized(self) -> Array:
+        """Whether each tensor has both a scale and a zero point."""
+        offsets = self.tensor_fields[:, schema.slots("Tensor")["quantization"]]
+        made = np.zeros(len(self.tensor_type), bool)
+        rows, what = np.flatnonzero(offsets), "a tensor's quantization"
+        if len(rows):
+            where = self.tensor_position[rows] + offsets[rows]
+            tables = where + self.buffer.at(self.buffer.u4, where, what)
+            slots = schema.slots("QuantizationParameters")
+            fields = self.buffer.fields(tables, len(slots), what)
+            scales = self.buffer.vectors(tables, fields[:, slots["scale"]], 4, what)[1]
+            zeros = self.buffer.vectors(tables, fields[:, slots["zero_point"]], 8, what)[1]
+            made[rows] = (scales > 0) & (zeros > 0)
+        return made
+
+    @cached_property
     def tensor_is_dynamic(self) -> Array:
         """Whether any size of a tensor is only known at run time."""
         negative = np.flatnonzero(self.tensor_signature.values < 0)

@@ -7,6 +7,10 @@ import hashlib
 import numpy as np
 
 from perfsage.graph.graph import Graph
+from perfsage.graph.schema import members
+from perfsage.graph.signatures import by_signature
+
+_QUANTIZED = [value for value, name in members("TensorType").items() if name in ("INT8", "UINT8", "INT16")]
 
 
 def fingerprint(graph: Graph) -> bytes:
@@ -21,4 +25,10 @@ def fingerprint(graph: Graph) -> bytes:
         signatures = (columns.tensor_has_stale_signature, columns.signature_elements)
         for column in (*columns.tensor_statistics, *signatures):
             digest.update(np.ascontiguousarray(column).tobytes())
+        signed = by_signature(subgraph)
+        if signed is not subgraph:
+            digest.update(signed.columns.tensor_shape.values.tobytes())
+        bare = ~columns.tensor_is_quantized & np.isin(columns.tensor_type, _QUANTIZED)
+        if bare.any():
+            digest.update(bare.tobytes())
     return digest.digest()

@@ -79,6 +79,11 @@ class JoinedColumns(Columns):
         return _rows([part.tensor_signature for part in self.parts])
 
     @cached_property
+    def tensor_is_quantized(self) -> Array:
+        """Whether each tensor has both a scale and a zero point."""
+        return np.concatenate([part.tensor_is_quantized for part in self.parts])
+
+    @cached_property
     def tensor_statistics(self) -> ColumnStatistics:
         """Statistics of all constants, each sampled as densely as in its own subgraph."""
         unread = [part for part in self.parts if not part.has_statistics]

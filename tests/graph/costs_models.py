@@ -23,6 +23,7 @@ class T:
     data: bytes | bool = False
     variable: bool = False
     signature: Sequence[int] | None = None
+    quantized: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,9 @@ def _tensor(model: Any, tensor: T, index: int) -> Any:
     )
     made.isVariable = tensor.variable
     made.shapeSignature = None if tensor.signature is None else list(tensor.signature)
+    if tensor.quantized:
+        made.quantization = schema.QuantizationParametersT()
+        made.quantization.scale, made.quantization.zeroPoint = [0.5], [0]
     if tensor.data:
         data = (
             tensor.data if isinstance(tensor.data, bytes) else b"\1" * 8 * max(1, int(np.prod(tensor.shape)))

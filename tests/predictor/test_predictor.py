@@ -62,7 +62,12 @@ def test_shares_are_a_sequence(predictor: Predictor) -> None:
 
 def test_stale_shape_signatures_are_said(predictor: Predictor) -> None:
     def model(signature: list[int] | None) -> bytes:
-        tensors = [T([1, 8, 8, 4], signature=signature), T([4, 1, 1, 4], data=True), T([1, 8, 8, 4])]
+        image, kernel = [1, 8, 8, 4], [4, 1, 1, 4]
+        tensors = [
+            T(image, signature=signature, quantized=True),
+            T(kernel, data=True, quantized=True),
+            T(image, quantized=True),
+        ]
         operator = Op("CONV_2D", [0, 1], [2], {"table": "Conv2DOptions", "strideH": 1, "strideW": 1})
         return model_bytes([Part(tensors, [operator], [0], [2])])
 
@@ -75,16 +80,16 @@ def test_stale_shape_signatures_are_said(predictor: Predictor) -> None:
     assert not report.predictions[2].in_distribution
     sure, unsure, same = (p.metrics[Metric.LATENCY_MS] for p in report.predictions[::2])
     assert isinstance(sure, Interval) and isinstance(unsure, Interval) and same == sure
-    assert unsure.value == sure.value
+    assert unsure.value > sure.value
     factor = 64 * 64 / (8 * 8)
-    assert unsure.high / sure.high == pytest.approx(factor) == sure.low / unsure.low
+    assert unsure.high / unsure.low > factor**2
     assert any(f"differ by {factor:.1f} times" in text for text in report.predictions[2].warnings)
 
 
 @pytest.mark.parametrize("signature", [[2**31 - 1] * 40, [0, *[2**31 - 1] * 39], [0] * 40])
 def test_absurd_signatures_give_finite_intervals(predictor: Predictor, signature: list[int]) -> None:
     shape = [1] * 39 + [4]
-    tensors = [T(shape, signature=signature), T(shape)]
+    tensors = [T(shape, signature=signature, quantized=True), T(shape, quantized=True)]
     data = model_bytes([Part(tensors, [Op("RELU", [0], [1])], [0], [1])])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,8 +3,8 @@
 These formulas, with nothing learned, are what predictors start from (decisions 7, 9, 10 and 11):
 
 - `columns` is what others call for cycles and bytes, `memory` for SRAM, `refusals` for what stays on the CPU;
-- what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `depths`, `deep_shapes`,
-  `ends` and `formats`;
+- what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `stale_slices`, `depths`,
+  `deep_shapes`, `ends` and `formats`;
 - accelerators: `geometry` describes them, `systems` puts them side by side;
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS, REDUCTIONS
+from perfsage.features.npu.stale_slices import contradicted_slices
 from perfsage.features.npu.work import ELEMENTWISE, NOTHING, POOLING, TRANSPOSED, Float64
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
@@ -47,7 +48,8 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     `refused` bool[n, 2] are the operators that go to the CPU.
 
     Parts of a concatenation that others read, too, that come from outside or lie in something else are
-    copied, and what only changes its shape on its way through the graph.
+    copied, and so are those that are as large as the whole, and what only changes its shape on its way
+    through the graph.
     """
     columns = subgraph.columns
     joined = operands.is_type(*JOINTS)
@@ -66,13 +68,19 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     fixed[[*subgraph.inputs]] = True
     fixed[results.values] |= outside[results.row_indices]
     elements = operands.elements
-    copied = np.bincount(table.row_indices, (elements * fixed)[table.values], len(joined))
+    whole = operands.dimensions[operands.result][table.row_indices]
+    alike = (operands.dimensions[table.values] == whole).all(axis=1)
+    copied = np.bincount(
+        table.row_indices, elements[table.values] * (fixed[table.values] | alike), len(joined)
+    )
     through = renamed & ~inside[operands.data] & ~inside[operands.result]
+    rows, shares = contradicted_slices(subgraph, operands)
+    through[rows], share[rows] = True, shares
     part = (joined & (copied > 0)) | through
     draft.kind[part] = POOLING
     draft.kernel[part] = 1.0
     draft.into[through] = draft.out[through]
-    share[joined & part] = np.minimum(copied / elements[operands.result], 1.0)[joined & part]
+    share[joined & part] = (copied / elements[operands.result])[joined & part]
     return share
 
 

@@ -16,6 +16,8 @@ from perfsage.graph.columns import Columns
 
 Flags = NDArray[np.bool_]
 MOST_SOFTMAX_ROWS = 65536
+UNABLE = (*FLOATS, "UINT16", "UINT32", "UINT64", "INT4", "COMPLEX64", "COMPLEX128", "STRING")
+"""Elements that no Ethos-U computes with."""
 MOST_PLACES = 127
 """U55 and U65 find the largest of so many channels at most."""
 _SUPPORTED = """
@@ -31,6 +33,18 @@ _SUPPORTED_U85 = """
     REDUCE_ANY REDUCE_ALL LOGICAL_OR LOGICAL_AND LOGICAL_NOT SCATTER_ND READ_VARIABLE
     ASSIGN_VARIABLE VAR_HANDLE
 """
+_WIDE = """
+    SUM ARG_MAX TRANSPOSE MIRROR_PAD ADD MUL SUB BATCH_MATMUL FULLY_CONNECTED RESHAPE SQUEEZE EXPAND_DIMS NEG
+"""
+WIDE = tuple(_WIDE.split())
+"""What U55 and U65 can do with elements of 32 bits."""
+_FREE = """
+    ARG_MAX MIRROR_PAD QUANTIZE SHAPE TRANSPOSE GATHER_ND GATHER SELECT SELECT_V2 SCATTER_ND PAD PADV2
+    REDUCE_ALL REDUCE_ANY EXPAND_DIMS VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE
+"""
+FREE = tuple(_FREE.split())
+"""What needs no quantization."""
+SMALL = ("INT8", "UINT8", "INT16")
 SUPPORTED = tuple(_SUPPORTED.split())
 SUPPORTED_U85 = (*SUPPORTED, *_SUPPORTED_U85.split())
 """What U55 and U65, and what U85 can do."""
@@ -40,11 +54,13 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     """Return bool[n, 2]: left to the CPU by U55 and U65, and by U85."""
     strides = np.stack([columns.attribute("stride_h"), columns.attribute("stride_w")], axis=1)
     both = operands.is_type("SOFTMAX") & (shapes[:, :3].prod(axis=1) >= MOST_SOFTMAX_ROWS)
-    floats = type_flags(FLOATS)[operands.tensor_type]
-    both |= floats[operands.data] | floats[operands.result] | recurrent_refusals(columns, operands)
+    both |= _of_types(operands, *UNABLE) | recurrent_refusals(columns, operands)
+    both |= _unquantized(columns, operands)
     both |= unable_means(columns, operands)
     old = operands.is_type("TRANSPOSE_CONV") & (strides.max(axis=1) > 2)
     old |= operands.is_type("ARG_MAX") & (shapes[:, 6] > MOST_PLACES)
+    old |= _of_types(operands, "BOOL") | (_of_types(operands, "INT32") & ~operands.is_type(*WIDE))
+    old |= _of_types(operands, "INT64") & ~operands.is_type("ARG_MAX")
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [
         _resizes(columns, operands, shapes, u85=False) | old,
@@ -55,6 +71,22 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
         [both | refused | ~operands.is_type(*known) for refused, known in zip(made, types, strict=True)],
         axis=1,
     )
+
+
+def _of_types(operands: Operands, *names: str) -> Flags:
+    """Return which operators read or make elements of these types."""
+    found = type_flags(names)[operands.tensor_type]
+    return np.asarray(found[operands.data] | found[operands.result])
+
+
+def _unquantized(columns: Columns, operands: Operands) -> Flags:
+    """Return which operators need a quantization that a small integer of theirs lacks."""
+    bare = type_flags(SMALL)[operands.tensor_type]
+    bare[:-1] &= ~columns.tensor_is_quantized
+    if not bare.any():
+        return np.zeros(len(operands.type), dtype=np.bool_)
+    found = bare[operands.data] | bare[operands.second] | bare[operands.result]
+    return np.asarray(found & ~operands.is_type(*FREE))
 
 
 def _far_convolutions(
