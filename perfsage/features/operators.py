@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
+from perfsage.features.npu.cascades import is_tight, steps_of
 from perfsage.features.npu.columns import npu_columns
+from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
-from perfsage.features.npu.spills import evicted_bytes, spilled
+from perfsage.features.npu.spills import spilled
+from perfsage.features.npu.work import round_up
 from perfsage.features.operands import Operands, operator_flags
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
@@ -136,15 +140,22 @@ def _physical(
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
     lives = lifetimes(subgraph)
-    on_npus, ranges = npu_live(subgraph, operands, lives, refused)
+    on_npus, ranges, stored = npu_live(subgraph, operands, lives, refused)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
-    spills = spilled(operands, ranges)
+    stored[operands.constant] = 0.0
+    steps = None
+    if is_tight(ranges, stored):
+        coded = weight_bytes * coded_share(statistics) + SCALE_BYTES * shapes[:, 3]
+        coded = np.where(operands.has_weight, round_up(coded, BRICK), 0.0)
+        steps = steps_of(subgraph, operands, refused[:, 1], shapes, coded, stored)
+    spills = spilled(operands, ranges, steps)
     # The last column is that of accelerators that leave in DRAM what does not fit.
-    on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills), 0.0)
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills)
+    kept = np.maximum(on_npus[:, -1:] - spills.saved, 0.0)
+    on_npus[:, -1] = kept.min(axis=1)
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills.beyond, kept - on_npus[:, -1:])
     return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
 
 

@@ -9,7 +9,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
 - weights that are copied ahead: `prefetch`, `slices`;
-- tensors in SRAM or DRAM: `sharing`, `spills`, `chains`, `constants`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `chains`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `broadcasts`.
 """

@@ -16,7 +16,7 @@ from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import NOTHING, Float64, Work
+from perfsage.features.npu.work import NOTHING, SPILL_BYTES, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -27,6 +27,7 @@ SCALED_BLOCK = 256.0
 _EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
 _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geometry in GEOMETRIES])
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
+_LIMITED = [[g.spill - 1 for g in GEOMETRIES].index(place) for place in range(len(SPILL_BYTES))]
 DRAM_SCALES = 0.41
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 _FAR_SCALES = np.array(
@@ -41,11 +42,13 @@ def npu_columns(
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
     spills: NDArray[np.int64],
+    more: Float64,
 ) -> Float64:
     """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
 
     Weights are read from where constants are, once for each block over the image, unless they are copied to
-    SRAM. Memories are shared, so what is read from one adds up.
+    SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
+    that are there beside what all accelerators of limited SRAM have in it.
     """
     work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
@@ -57,6 +60,8 @@ def npu_columns(
     constants = constant_bytes(subgraph, operands, work, refused)
     made[:, 4] = coded + constants[:, IS_U85]
     made[:, 5] = fetch.ahead
+    for place, limited in enumerate(_LIMITED):
+        made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:

@@ -145,11 +145,13 @@ def _flattening(operands: Operands) -> Flags:
 
 
 def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:
-    """Return which concatenations of channels have a part that does not end with a brick."""
+    """Return which concatenations of channels have a part that does not begin with a brick."""
     joined = operands.is_type("CONCATENATION")
     if not joined.any():
         return joined
     table = subgraph.columns.operator_inputs
     depth, whole = operands.dimensions[table.values, 3], operands.dimensions[operands.result, 3]
-    parts = (depth % BRICK > 0) & (depth != whole[table.row_indices])
+    before = np.cumsum(depth) - depth
+    before -= np.append(before, 0.0)[table.offsets[:-1]][table.row_indices]
+    parts = (before % BRICK > 0) & (depth != whole[table.row_indices])
     return np.asarray(joined & (np.bincount(table.row_indices, parts, len(joined)) > 0))

@@ -36,6 +36,7 @@ from perfsage.features.npu.formats import (
 )
 from perfsage.features.npu.geometry import OUTPUT_KINDS
 from perfsage.features.npu.turns import turns
+from perfsage.features.npu.wholes import second_share
 from perfsage.features.npu.work import (
     BY_KERNEL,
     BY_OUTPUT,
@@ -117,6 +118,9 @@ def work_of(
         turned=turned,
         constant=constant_elements(operands, draft, ends),
         flat=_flat(subgraph, operands),
+        larger=np.ones(len(passes)),
+        smaller=np.ones(len(passes)),
+        smaller_u85=second_share(operands),
         **_of_types(draft, operands, shapes),
         **_columns_of(ends),
         **_sides(draft, spans, _second(operands)),

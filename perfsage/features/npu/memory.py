@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
+from perfsage.features.npu.cascades import Ranges
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST
 from perfsage.features.npu.depths import deep_formats
@@ -18,7 +19,6 @@ from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_f
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
 from perfsage.features.npu.sharing import Sharing, base_of, sharing_of
-from perfsage.features.npu.spills import Ranges
 from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -40,8 +40,8 @@ _ROW_BYTES = 3.0 * INTEGER_BYTES * BRICK
 
 def npu_live(
     subgraph: Subgraph, operands: Operands, lives: Lifetimes, refused: Flags
-) -> tuple[Float64, Ranges]:
-    """Return float64[n, len(LIVE_NAMES)], and the ranges of the last of these.
+) -> tuple[Float64, Ranges, Float64]:
+    """Return float64[n, len(LIVE_NAMES)], the ranges of the last of these, and each tensor's bytes.
 
     `refused` bool[n, 2] is left to the CPU by U55 and by U85.
     """
@@ -67,7 +67,7 @@ def npu_live(
             reduction_room(subgraph, operands, outside, stored, size, u85=u85),
         ):
             made[:, 2 * generation : 2 * generation + 2] += room
-    return made, both[-1][1]
+    return made, both[-1][1], size
 
 
 def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:

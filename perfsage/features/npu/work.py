@@ -26,7 +26,7 @@ INTEGER_BYTES = 4
 """Bytes of what most operators that are broken up compute with."""
 
 _ONES = (
-    *("passes", "enlarged", "groups", "batch", "wide"),
+    *("passes", "enlarged", "groups", "batch", "wide", "larger", "smaller"),
     *("out_", "in_", "kernel_", "stride_", "span_"),
 )
 """Columns that begin like this are 1 where there is nothing to say."""
@@ -97,6 +97,12 @@ class Work:
     span_h: Float64
     span_w: Float64
     """Kernels with their dilation: (k - 1) d + 1."""
+    larger: Float64
+    larger_u85: Float64
+    """How many times as much as is computed counts as written."""
+    smaller: Float64
+    smaller_u85: Float64
+    """How much of as many elements as come out of arithmetic is read of its second operand."""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -153,6 +159,8 @@ class Work:
             out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
             target=self.target_u85,
+            larger=self.larger_u85,
+            smaller=self.smaller_u85,
             # Each part looks at all of the image.
             enlarged=np.ones(len(self)),
             **parts,
