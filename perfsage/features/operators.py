@@ -155,7 +155,7 @@ def _physical(
     # The last column is that of accelerators that leave in DRAM what does not fit.
     kept = np.maximum(on_npus[:, -1:] - spills.saved, 0.0)
     on_npus[:, -1] = kept.min(axis=1)
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills.beyond, kept - on_npus[:, -1:])
+    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills, kept - on_npus[:, -1:])
     return np.concatenate([exact, lives.live_bytes[:, None], blocks, on_npus, npu], axis=1)
 
 

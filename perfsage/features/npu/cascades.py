@@ -56,21 +56,25 @@ class Striped:
     """`ranges` beside cascades, whose buffers are in their `live` bytes and in nothing else.
 
     `between` int64[k] are the tensors that stay in these buffers, and `left` int64[k] those that lie in DRAM.
+    `heights` float64[n] are those of stripes, 0 where there are none.
     """
 
     ranges: Ranges
     between: Int64
     left: Int64
+    heights: Float64
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """`rows` are its operators, `between` the tensors that they hand on, `left` what is made at last.
+    """`rows` are its operators and `heights` those of their stripes.
 
-    `bytes` are those of all buffers, of weights too.
+    `between` are the tensors that they hand on, `left` is what is made at last, and `bytes` are those of all
+    buffers, of weights too.
     """
 
     rows: list[int]
+    heights: list[float]
     between: list[int]
     left: int
     bytes: float
@@ -170,6 +174,7 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
     first, last, bytes_ = ranges.first.copy(), ranges.last.copy(), ranges.bytes.copy()
     buffers = np.zeros(len(ranges.live))
     root = np.where(steps.alone, ranges.root[operands.result], -1)
+    heights = np.zeros(len(ranges.live))
     between: list[int] = []
     left: list[int] = []
     for each in cascades(steps, limit):
@@ -178,6 +183,7 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
         first[(first > begin) & (first <= end)] = begin
         last[(last >= begin) & (last < end)] = end
         buffers[begin : end + 1] += each.bytes - steps.weights[begin : end + 1]
+        heights[each.rows] = each.heights
         between += each.between
         left += [each.left] * (not steps.joined[each.left])
         for mine in {int(ranges.root[tensor]) for tensor in (*each.between, *left[-1:])}:
@@ -190,10 +196,10 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
             else:
                 bytes_[mine] = 0.0
     if not between:
-        return Striped(ranges, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+        return Striped(ranges, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), heights)
     made = Ranges(ranges.root, first, last, bytes_, buffers)
     made = replace(made, live=buffers + live_of(made, bytes_ > 0))
-    return Striped(made, _read_as(operands, steps, between), _read_as(operands, steps, left))
+    return Striped(made, _read_as(operands, steps, between), _read_as(operands, steps, left), heights)
 
 
 def live_of(ranges: Ranges, which: Flags) -> Float64:
@@ -243,13 +249,14 @@ def _cascade(steps: Steps, rows: list[int], limit: int) -> Cascade | None:
     heights = np.arange(least[count - 1] + 1.0, (height + 1.0) // 2 + 1.0)
     stripes = heights * np.append(np.cumprod(stride[:count][::-1])[::-1][1:], 1.0)[:, None]
     weights = steps.weights[rows].sum()
-    bytes_ = _buffers(steps, rows, least[:count, None])
+    chosen, bytes_ = least[:count], _buffers(steps, rows, least[:count, None])[0]
     if len(heights):
         sizes = _buffers(steps, rows, stripes) + weights
         fits = np.logical_and.accumulate((sizes <= limit) & (stripes < steps.height[rows, None]).all(axis=0))
         if fits.any():
-            bytes_ = sizes[fits][-1:]
-    return Cascade(rows, steps.result[rows[:-1]].tolist(), int(steps.result[rows[-1]]), float(bytes_[0]))
+            chosen, bytes_ = stripes[:, fits][:, -1], sizes[fits][-1]
+    between = steps.result[rows[:-1]].tolist()
+    return Cascade(rows, chosen.tolist(), between, int(steps.result[rows[-1]]), float(bytes_))
 
 
 def _buffers(steps: Steps, rows: list[int], stripes: Float64) -> Float64:

@@ -15,6 +15,7 @@ from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
+from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import NOTHING, SPILL_BYTES, Float64, Work
 from perfsage.features.operands import Operands
@@ -41,7 +42,7 @@ def npu_columns(
     shapes: Float64,
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
-    spills: NDArray[np.int64],
+    spills: Spills,
     more: Float64,
 ) -> Float64:
     """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.

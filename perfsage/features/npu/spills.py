@@ -25,18 +25,20 @@ MOST_COMPETING = 10
 class Spills:
     """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each.
 
-    `saved` float64[n, limits] is how much less is in SRAM then at each operator.
+    `saved` float64[n, limits] is how much less is in SRAM then at each operator, and `heights`
+    float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not.
     """
 
     beyond: Int64
     saved: Float64
+    heights: Float64
 
 
 def spilled(operands: Operands, ranges: Ranges, steps: Steps | None) -> Spills:
     """Return what lies in DRAM where not everything fits into SRAM."""
     made = np.zeros(len(ranges.root), dtype=np.int64)
-    saved = np.zeros((len(ranges.live), len(SPILL_BYTES)))
-    spills = Spills(made, saved)
+    saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
+    spills = Spills(made, saved, heights)
     if steps is None:
         return spills
     accesses = _accesses(operands, ranges)
@@ -45,6 +47,7 @@ def spilled(operands: Operands, ranges: Ranges, steps: Steps | None) -> Spills:
     for place, limit in enumerate(SPILL_BYTES):
         striped = in_stripes(operands, ranges, steps, limit)
         each = striped.ranges
+        heights[:, place] = striped.heights
         out = _out(each, accesses, limit)
         saved[:, place] = ranges.live - each.live + live_of(each, out)
         out = out[each.root]
