@@ -171,9 +171,11 @@ def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Flo
 
 def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
     burst = np.where(far, systems.edge.burst, systems.near.burst)
-    whole = (blocks.depth <= BRICK) & (work.out_c * work.larger == blocks.depth)
+    # Blocks of U85 have at least a brick of channels.
+    depth = np.where(work.larger > 1, np.maximum(blocks.depth, BRICK), blocks.depth)
+    whole = (depth <= BRICK) & (work.out_c * work.larger == depth)
     cores = np.where(systems.is_u65, systems.cores, 1.0)
     most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
-    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth * work.wide, most))
+    run = np.where(whole, depth * blocks.width, np.minimum(depth * work.wide, most))
     run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
     return burst_waste(burst, run)
