@@ -65,3 +65,11 @@ def test_windows_of_one_channel_have_the_blocks_that_fit_beside_another_row(
         return b.conv(b.max_pool(x, kernel=3, stride=2), 16)
 
     assert _ratios(device, windows, (1, 56, 48, 8))[0] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_part_is_copied_in_its_own_shape() -> None:
+    def twice(b: Builder, x: Any) -> Any:
+        x = b.conv(x, 68)
+        return b.conv(b.add(b.conv(b.concat([x, x]), 16), b.conv(x, 16)), 16)
+
+    assert _ratios("ethos-u85-256", twice, (1, 96, 96, 8))[0] == pytest.approx(1.0, abs=0.003)

@@ -72,7 +72,7 @@ def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Floa
         some = work.those(todo)
         tried, inputs, fits = _tried(some, geometry, micro, deep[todo], at_once)
         low = np.broadcast_to(tried.height, tried.depth.shape)
-        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low)
+        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low, u85=True)
         product = some.kind == PRODUCT
         whole = (some.span_h == some.in_h) & (some.span_w == some.in_w) & (some.out_h * some.out_w == 1)
         cost = np.where((whole | product)[:, None], volume(some, tried), cost)
