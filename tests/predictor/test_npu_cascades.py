@@ -73,3 +73,11 @@ def test_a_part_is_copied_in_its_own_shape() -> None:
         return b.conv(b.add(b.conv(b.concat([x, x]), 16), b.conv(x, 16)), 16)
 
     assert _ratios("ethos-u85-256", twice, (1, 96, 96, 8))[0] == pytest.approx(1.0, abs=0.003)
+
+
+def test_what_is_copied_into_a_concatenation_keeps_its_bricks() -> None:
+    def twice(b: Builder, x: Any) -> Any:
+        x = b.conv(x, 68)
+        return b.conv(b.add(b.conv(b.concat([x, x]), 16), b.conv(x, 16)), 16)
+
+    assert _ratios("ethos-u85-1024", twice, (1, 96, 96, 8))[0] == pytest.approx(1.0, abs=0.003)

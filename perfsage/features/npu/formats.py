@@ -52,13 +52,13 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
     `refused` bool[n] goes to and from the CPU, `rows` bool[n] is as `in_rows` says.
     """
-    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands) | rows
+    renamed = renaming(operands) | _flattening(operands) | rows
     renamed |= mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
             formats[table.values[rows[table.row_indices]]] = kind
-    formats[_laid_out(subgraph, operands) & (formats == BRICKS)] = LINEAR
+    formats[(_laid_out(subgraph, operands) | _uneven(subgraph, operands)) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
     aliases = np.flatnonzero(operands.is_type(*ALIASES))
     for row in (*aliases.tolist(), *aliases[::-1].tolist()):
@@ -145,13 +145,19 @@ def _flattening(operands: Operands) -> Flags:
 
 
 def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:
-    """Return which concatenations of channels have a part that does not begin with a brick."""
+    """Return concatenations with a part that does not begin with a brick, and what is written there."""
     joined = operands.is_type("CONCATENATION")
+    made = np.zeros(operands.absent + 1, dtype=np.bool_)
     if not joined.any():
-        return joined
+        return made
     table = subgraph.columns.operator_inputs
     depth, whole = operands.dimensions[table.values, 3], operands.dimensions[operands.result, 3]
     before = np.cumsum(depth) - depth
     before -= np.append(before, 0.0)[table.offsets[:-1]][table.row_indices]
     parts = (before % BRICK > 0) & (depth != whole[table.row_indices])
-    return np.asarray(joined & (np.bincount(table.row_indices, parts, len(joined)) > 0))
+    uneven = joined & (np.bincount(table.row_indices, parts, len(joined)) > 0)
+    made[operands.result[uneven]] = True
+    # What others read, too, is copied.
+    alone = uneven[table.row_indices] & (operands.readers[table.values] == 1)
+    made[table.values[alone]] = True
+    return made
