@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from perfsage.features.npu.cascades import Ranges, Steps
+from perfsage.features.npu.cascades import Ranges, Steps, cascades
 from perfsage.features.npu.spills import spilled
 from perfsage.features.npu.work import SPILL_BYTES
 
@@ -71,3 +72,13 @@ def test_arithmetic_has_both_operands_in_the_same_memory() -> None:
         np.arange(3), np.array([0, 0, 1]), np.array([0, 0, -1]), size, size[:2].sum(keepdims=True)
     )
     assert spilled(operands, ranges, _no_steps(1)).beyond[:2].tolist() == [3, 3]
+
+
+def test_stripes_of_sizes_that_no_network_has_take_no_memory() -> None:
+    huge, nobody = np.full(3, 2.0**31), np.full(3, -1)
+    flags, tensors = np.zeros(3, dtype=np.bool_), np.arange(3)
+    one, none = np.ones(3), np.zeros(3)
+    following = np.array([1, 2, -1])
+    steps = Steps(~flags, flags, following, tensors, tensors, flags, huge, huge, one, one, none, none, huge)
+    assert [made.rows for made in cascades(steps, LIMIT)] == [[0, 1, 2]]
+    assert not list(cascades(replace(steps, next=nobody), LIMIT))

@@ -219,52 +219,55 @@ def _read_as(operands: Operands, steps: Steps, tensors: list[int]) -> Int64:
 def cascades(steps: Steps, limit: int) -> Iterator[Cascade]:
     """Yield what is worked off together where so many bytes of SRAM are there."""
     goes = (steps.next >= 0) & (steps.needed[steps.next] >= limit)
-    done = -1
-    for start in np.flatnonzero(goes).tolist():
-        if start <= done:
-            continue
-        rows = [start]
-        while goes[rows[-1]]:
-            rows.append(int(steps.next[rows[-1]]))
-        made = _cascade(steps, rows, limit)
-        if made is not None:
-            done = made.rows[-1]
-            yield made
-
-
-def _cascade(steps: Steps, rows: list[int], limit: int) -> Cascade | None:
-    """Return the longest cascade of the first of `rows` that fits, None where not even two of them do."""
-    count = len(rows)
     # The least stripes are what the next one moves on by.
-    stride = steps.stride[rows]
-    least = np.append(stride[1:], 1.0)
-    following = int(steps.next[rows[-1]])
-    least[-1] = steps.stride[following] if following >= 0 else 1.0
-    while count > 1 and _buffers(steps, rows[:count], least[:count, None]).sum() > limit:
-        count -= 1
-    if count < 2:
-        return None
-    rows = rows[:count]
-    height = steps.height[rows[-1]]
-    heights = np.arange(least[count - 1] + 1.0, (height + 1.0) // 2 + 1.0)
-    stripes = heights * np.append(np.cumprod(stride[:count][::-1])[::-1][1:], 1.0)[:, None]
-    weights = steps.weights[rows].sum()
-    chosen, bytes_ = least[:count], _buffers(steps, rows, least[:count, None])[0]
-    if len(heights):
-        sizes = _buffers(steps, rows, stripes) + weights
-        fits = np.logical_and.accumulate((sizes <= limit) & (stripes < steps.height[rows, None]).all(axis=0))
-        if fits.any():
-            chosen, bytes_ = stripes[:, fits][:, -1], sizes[fits][-1]
+    least = np.where(steps.next >= 0, steps.stride[steps.next], 1.0)
+    lines = _lines(steps, steps.next, least, least[steps.next])
+    bytes_ = (lines * steps.row[steps.next]).tolist()
+    done = -1
+    for start in np.flatnonzero(goes & (np.array(bytes_) <= limit)).tolist():
+        if start < done:
+            continue
+        rows, room = [start, int(steps.next[start])], limit - bytes_[start]
+        while goes[rows[-1]]:
+            again = steps.alike[rows[-1]] and lines[rows[-1]] == lines[rows[-2]]
+            room -= 0.0 if again else bytes_[rows[-1]]
+            if room < 0:
+                break
+            rows.append(int(steps.next[rows[-1]]))
+        done = rows[-1] + 1
+        yield _cascade(steps, rows, least[rows], limit)
+
+
+def _cascade(steps: Steps, rows: list[int], least: Float64, limit: int) -> Cascade:
+    """Return the cascade of `rows`, in the highest stripes that fit; `least` float64[rows] do."""
+    after = np.append(np.cumprod(steps.stride[rows][::-1])[::-1][1:], 1.0)
+    # Each line of each buffer has a brick at least.
+    most = min((steps.height[rows[-1]] + 1.0) // 2, limit // BRICK)
+    stripes = np.arange(least[-1] + 1.0, most + 1.0) * after[:, None]
+    chosen, bytes_ = least, _buffers(steps, rows, least[:, None])[0]
+    sizes = _buffers(steps, rows, stripes) + steps.weights[rows].sum()
+    lower = (stripes < steps.height[rows, None]).all(axis=0)
+    fits = np.logical_and.accumulate((sizes <= limit) & lower)
+    if fits.any():
+        chosen, bytes_ = stripes[:, fits][:, -1], sizes[fits][-1]
     between = steps.result[rows[:-1]].tolist()
     return Cascade(rows, chosen.tolist(), between, int(steps.result[rows[-1]]), float(bytes_))
+
+
+def _lines(steps: Steps, after: Int64 | list[int], made: Float64, taken: Float64) -> Float64:
+    """Return how high buffers before `after` are, which stripes of such heights fill and empty."""
+    shape = (-1,) + (1,) * (made.ndim - 1)
+    stride, span, most = (
+        each[after].reshape(shape) for each in (steps.stride, steps.span, steps.source_height)
+    )
+    needed = np.maximum(np.minimum((taken - 1.0) * stride + span, most), 1.0)
+    return np.asarray(np.ceil((made + needed) / needed) * needed)
 
 
 def _buffers(steps: Steps, rows: list[int], stripes: Float64) -> Float64:
     """Return the bytes between `rows` for stripes float64[rows, choices] of their outputs."""
     after = rows[1:]
-    needed = (stripes[1:] - 1.0) * steps.stride[after, None] + steps.span[after, None]
-    needed = np.minimum(needed, steps.source_height[after, None])
-    lines = np.ceil((stripes[:-1] + needed) / needed) * needed
+    lines = _lines(steps, after, stripes[:-1], stripes[1:])
     # What is as high as its input is written over it.
     again = np.zeros(lines.shape, dtype=np.bool_)
     again[1:] = steps.alike[rows[1:-1], None] & (lines[1:] == lines[:-1])

@@ -35,14 +35,14 @@ def written_share(
     """
     sizes = []
     for tensor in (wholes(subgraph, operands, refused)[result], result):
-        depth = operands.dimensions[tensor, 3]
+        depth = np.maximum(operands.dimensions[tensor, 3], 1.0)
         stored = np.where(formats == BRICKS, round_up(depth, BRICK), depth)
         sizes.append(operands.elements[tensor] / depth * stored)
-    return np.asarray(sizes[0] / sizes[1])
+    return np.asarray(sizes[0] / np.maximum(sizes[1], 1.0))
 
 
 def second_share(operands: Operands) -> Float64:
     """Return how much of its result's size the second operand of arithmetic has: broadcasts read it once."""
     both = operands.is_type(*ARITHMETIC) & (operands.second != operands.absent)
-    share = operands.elements[operands.second] / operands.elements[operands.result]
+    share = operands.elements[operands.second] / np.maximum(operands.elements[operands.result], 1.0)
     return np.where(both, np.minimum(share, 1.0), 1.0)
