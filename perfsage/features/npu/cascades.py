@@ -218,7 +218,8 @@ def _read_as(operands: Operands, steps: Steps, tensors: list[int]) -> Int64:
 
 def cascades(steps: Steps, limit: int) -> Iterator[Cascade]:
     """Yield what is worked off together where so many bytes of SRAM are there."""
-    goes = (steps.next >= 0) & (steps.needed[steps.next] >= limit)
+    # What just fits follows in the least stripes alone, and no longer in higher ones.
+    goes = (steps.next >= 0) & (steps.needed[steps.next] > limit)
     # The least stripes are what the next one moves on by.
     least = np.where(steps.next >= 0, steps.stride[steps.next], 1.0)
     lines = _lines(steps, steps.next, least, least[steps.next])

@@ -3,7 +3,7 @@
 The estimate cuts the outputs into blocks, and a block takes as long as its products or its outputs, whichever
 is more. Which block that is decide `blocks` and `blocks_u85`. The formulas are those of Vela 5
 (`EstimateConvCycles` and what it calls), written for many operators at once. What is waited for is added by
-`prefetch`; cascades are not in it: predictors learn them.
+`prefetch`, and what cascades are `cascades` says.
 """
 
 from __future__ import annotations
