@@ -83,6 +83,12 @@ class Operands:
         return np.concatenate([bits[kinds] / 8.0, type_flags(FLOATS)[kinds]], axis=1)
 
 
+def windows(subgraph: Subgraph) -> NDArray[np.float64]:
+    """Return the windows of poolings, float64[n, 2]."""
+    attribute = subgraph.columns.attribute
+    return np.stack([attribute("filter_height"), attribute("filter_width")], axis=1).astype(np.float64)
+
+
 def remembered(question: _Question) -> _Question:
     """Answer a question about (subgraph, operands, *arrays) once; its arrays cannot be written into."""
 

@@ -10,12 +10,8 @@ from numpy.typing import NDArray
 from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
-from perfsage.features.npu.columns import npu_columns
-from perfsage.features.npu.memory import npu_live
-from perfsage.features.npu.refusals import refusals
-from perfsage.features.npu.schedule import execution_times
-from perfsage.features.npu.spills import evicted_bytes, spilled
-from perfsage.features.operands import Operands, operator_flags
+from perfsage.features.npu.estimate import npu_estimate
+from perfsage.features.operands import Operands, operator_flags, windows
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
 from perfsage.features.wiring import edges
@@ -23,7 +19,6 @@ from perfsage.graph import Subgraph
 from perfsage.graph.costs import OperatorCosts, operator_costs
 from perfsage.graph.lifetimes import lifetimes
 from perfsage.graph.schema import CUSTOM, operator_name
-from perfsage.graph.signatures import by_signature
 
 _OUTPUT_SHAPE, _INPUT_SHAPE = ("out_n", "out_h", "out_w", "out_c"), ("in_h", "in_w", "in_c")
 _SHAPES = (*_OUTPUT_SHAPE, *_INPUT_SHAPE, "kernel_h", "kernel_w", "kernel_c", "second_elements")
@@ -94,9 +89,9 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     """Return every operator of `subgraph` as a row; columns that need the whole graph are left at zero."""
     operands, costs = Operands(subgraph), operator_costs(subgraph)
     columns, count = subgraph.columns, len(operands.type)
-    shapes = operands.shapes(_window(subgraph))
+    shapes = operands.shapes(windows(subgraph))
     statistics = weight_columns(subgraph, operands.weight, weights)
-    refused, npu = _on_npus(*_as_compiled(subgraph, operands, shapes), statistics)
+    refused, npu = npu_estimate(subgraph, operands, statistics)
     physical = np.concatenate([_exact(subgraph, operands, costs, shapes, statistics), npu], axis=1)
     source, target = edges(columns)
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
@@ -125,23 +120,6 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     )
 
 
-def _window(subgraph: Subgraph) -> NDArray[np.float64]:
-    """Return the windows of poolings, float64[n, 2]."""
-    attribute = subgraph.columns.attribute
-    return np.stack([attribute("filter_height"), attribute("filter_width")], axis=1).astype(np.float64)
-
-
-def _as_compiled(
-    subgraph: Subgraph, operands: Operands, shapes: NDArray[np.float64]
-) -> tuple[Subgraph, Operands, NDArray[np.float64]]:
-    """Return the three as an NPU's compiler takes them, which believes signatures rather than shapes."""
-    seen = by_signature(subgraph)
-    if seen is subgraph:
-        return subgraph, operands, shapes
-    signed = Operands(seen)
-    return seen, signed, signed.shapes(_window(seen))
-
-
 def _exact(
     subgraph: Subgraph,
     operands: Operands,
@@ -157,23 +135,6 @@ def _exact(
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
     return np.concatenate([exact, lifetimes(subgraph).live_bytes[:, None], blocks], axis=1)
-
-
-def _on_npus(
-    subgraph: Subgraph,
-    operands: Operands,
-    shapes: NDArray[np.float64],
-    statistics: NDArray[np.float32],
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return what NPUs leave to the CPU, bool[n, 2], and the other columns of PHYSICAL_COLUMNS."""
-    refused = refusals(subgraph.columns, operands, shapes)
-    times = execution_times(subgraph, operands, refused)
-    on_npus, ranges = npu_live(subgraph, operands, times, refused)
-    spills = spilled(operands, ranges)
-    # The last column is that of accelerators that leave in DRAM what does not fit.
-    on_npus[:, -1] = np.maximum(on_npus[:, -1] - evicted_bytes(operands, ranges, spills)[times], 0.0)
-    npu = npu_columns(subgraph, operands, shapes, statistics, refused, spills, times)
-    return refused, np.concatenate([on_npus, npu], axis=1)
 
 
 def _plain(

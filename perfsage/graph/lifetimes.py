@@ -49,28 +49,23 @@ def lifetimes(subgraph: Subgraph) -> Lifetimes:
     return Lifetimes(first, last, live)
 
 
-def usage(subgraph: Subgraph, times: Int64 | None = None) -> tuple[Int64, Int64]:
+def usage(subgraph: Subgraph) -> tuple[Int64, Int64]:
     """Return the operator that first writes and the one that last uses each tensor, constants included.
 
-    With `times` int64[n], which say when each operator runs within its graph, return these. A tensor that
-    operators read but nothing writes has no lifetime to begin with (NEVER), as in TFLM.
+    A tensor that operators read but nothing writes has no lifetime to begin with (NEVER), as in TFLM.
     """
     columns = subgraph.columns
     begin, end = subgraph.spans
     first = np.full(len(columns.tensor_type) + 1, NEVER, np.int64)
     last = first.copy()
     outputs, made_by = columns.operator_outputs.values, owners(columns.operator_outputs.offsets)
-    inputs, read_by = columns.operator_inputs.values, owners(columns.operator_inputs.offsets)
-    if times is not None:
-        latest = np.argsort(times[read_by], kind="stable")
-        made_by, inputs, read_by = times[made_by], inputs[latest], times[read_by[latest]]
     entering, leaving = list(subgraph.inputs), list(subgraph.outputs)
     first[leaving] = begin[leaving] - 1
     first[entering] = begin[entering] - 1
     # Of repeated indices numpy keeps the last assignment, which is the latest operator.
     first[outputs] = made_by
     last[:] = first
-    last[inputs] = read_by
+    last[columns.operator_inputs.values] = owners(columns.operator_inputs.offsets)
     last[outputs] = np.maximum(last[outputs], made_by)
     last[leaving] = end[leaving] - 1
     return first[:-1], last[:-1]

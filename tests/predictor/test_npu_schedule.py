@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataset.spaces import get_space
-from perfsage.features.npu.schedule import execution_times
+from perfsage.features.npu.schedule import execution_order
 from perfsage.features.operands import Operands
 from perfsage.graph import Graph, read_graph
 from perfsage.graph.joining import join
@@ -17,7 +17,7 @@ from profilers.npu.tasks import _compile, _rows
 def _ours(graph: Graph) -> list[int]:
     subgraph = graph.subgraphs[0]
     refused = np.zeros((len(subgraph.operators), 2), dtype=np.bool_)
-    return list(np.argsort(execution_times(subgraph, Operands(subgraph), refused)))
+    return list(execution_order(subgraph, Operands(subgraph), refused))
 
 
 def _velas(data: bytes) -> list[int]:
@@ -42,7 +42,7 @@ def test_joined_graphs_run_one_after_the_other() -> None:
     parts = [graph.subgraphs[0] for graph in graphs]
     joined = join(parts)
     refused = np.zeros((len(joined.operators), 2), dtype=np.bool_)
-    order = np.argsort(execution_times(joined, Operands(joined), refused))
+    order = execution_order(joined, Operands(joined), refused)
     first, second = (_ours(graph) for graph in graphs)
     assert list(order) == first + [row + len(first) for row in second]
     assert first != sorted(first)

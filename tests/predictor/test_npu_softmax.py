@@ -14,6 +14,8 @@ from perfsage.features.npu.cycles import npu_costs
 from perfsage.features.npu.deep_shapes import deep_shape
 from perfsage.features.npu.geometry import GEOMETRIES, geometry_of
 from perfsage.features.npu.lowering import work_of
+from perfsage.features.npu.spills import Spills
+from perfsage.features.npu.work import SPILL_BYTES
 from perfsage.features.operands import Operands
 from perfsage.graph import read_graph
 from profilers.npu.configuration import configuration_names, parse_configuration
@@ -87,7 +89,7 @@ def test_damaged_sizes_cost_neither_time_nor_finiteness(side: float) -> None:
             operands,
             odd,
             np.zeros((1, 2), dtype=np.bool_),
-            np.zeros(operands.absent + 1, dtype=np.int64),
+            Spills(np.zeros(operands.absent + 1, dtype=np.int64), *np.zeros((2, 1, len(SPILL_BYTES)))),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from perfsage.features.npu.spills import Ranges, spilled
+from perfsage.features.npu.cascades import Ranges, Steps, cascades
+from perfsage.features.npu.spills import spilled
 from perfsage.features.npu.work import SPILL_BYTES
 
 LIMIT = SPILL_BYTES[0]
@@ -18,6 +20,13 @@ class _Operands(SimpleNamespace):
 
     def is_type(self, *names: str) -> Any:
         return np.array([kind in names for kind in self.type])
+
+
+def _no_steps(count: int) -> Steps:
+    """Return operators of which none may follow another in a cascade."""
+    nobody, none = np.full(count, -1), np.zeros(count)
+    flags = np.zeros(count, dtype=np.bool_)
+    return Steps(flags, flags, nobody, nobody, nobody, flags, none, none, none, none, none, none, none)
 
 
 def _chain(shares: list[float], types: list[str] | None = None) -> list[int]:
@@ -32,11 +41,12 @@ def _chain(shares: list[float], types: list[str] | None = None) -> list[int]:
         type=types or ["CONV_2D"] * count,
         data=np.arange(count),
         second=np.full(count, count),
+        result=np.minimum(np.arange(count) + 1, count),
         absent=count,
     )
     first[count], last[count] = count, -1
     ranges = Ranges(np.arange(count + 1), np.maximum(first, 0), last, size, live)
-    return [int(bits) for bits in spilled(operands, ranges)[:count]]
+    return [int(bits) for bits in spilled(operands, ranges, _no_steps(count)).beyond[:count]]
 
 
 def test_what_fits_stays() -> None:
@@ -55,8 +65,20 @@ def test_two_that_fit_are_kept_rather_than_a_larger_one_between_them() -> None:
 
 def test_arithmetic_has_both_operands_in_the_same_memory() -> None:
     size = np.array([1.5, 0.2, 0.0]) * LIMIT
-    operands: Any = _Operands(type=["ADD"], data=np.array([0]), second=np.array([1]), absent=2)
+    operands: Any = _Operands(
+        type=["ADD"], data=np.array([0]), second=np.array([1]), absent=2, result=np.array([2])
+    )
     ranges = Ranges(
         np.arange(3), np.array([0, 0, 1]), np.array([0, 0, -1]), size, size[:2].sum(keepdims=True)
     )
-    assert spilled(operands, ranges)[:2].tolist() == [3, 3]
+    assert spilled(operands, ranges, _no_steps(1)).beyond[:2].tolist() == [3, 3]
+
+
+def test_stripes_of_sizes_that_no_network_has_take_no_memory() -> None:
+    huge, nobody = np.full(3, 2.0**31), np.full(3, -1)
+    flags, tensors = np.zeros(3, dtype=np.bool_), np.arange(3)
+    one, none = np.ones(3), np.zeros(3)
+    following = np.array([1, 2, -1])
+    steps = Steps(~flags, flags, following, tensors, tensors, flags, huge, huge, one, one, none, none, huge)
+    assert [made.rows for made in cascades(steps, LIMIT)] == [[0, 1, 2]]
+    assert not list(cascades(replace(steps, next=nobody), LIMIT))

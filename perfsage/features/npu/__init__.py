@@ -2,7 +2,7 @@
 
 These formulas, with nothing learned, are what predictors start from (decisions 7, 9, 10 and 11):
 
-- `columns` is what others call for cycles and bytes, `memory` for SRAM, `refusals` for what stays on the CPU;
+- `estimate` is what others call: `columns` for cycles and bytes, `memory` for SRAM, `refusals` for the CPU;
 - what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `stale_slices`, `depths`,
   `deep_shapes`, `ends` and `formats`;
 - accelerators: `geometry` describes them, `systems` puts them side by side;
@@ -10,7 +10,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
 - weights that are copied ahead: `prefetch`, `slices`;
 - when operators run: `schedule`; rooms beside tensors: `broken_rooms`, `resizing_rooms`;
-- tensors in SRAM or DRAM: `sharing`, `spills`, `chains`, `constants`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `chains`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `broadcasts`.
 """

@@ -1,4 +1,4 @@
-"""The blocks of poolings, transposes and sums over channels on U85, as Vela 5 finds them (`AreaFit`).
+"""The blocks of windows on one channel, transposes and sums on U85, as Vela 5 finds them (`AreaFit`).
 
 For each number of channels the largest part of the image that fits into the accumulators and the memory for
 inputs, in the image's own proportion; of these the one that leaves least of the outputs for other blocks.
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perfsage.features.npu.work import SUBKERNEL, Flags, Float64, round_up
+from perfsage.features.npu.search import needed
+from perfsage.features.npu.work import Flags, Float64, round_up
 
 GRANULE = 16.0
 """Channels of accumulators come in multiples of these."""
@@ -27,9 +28,9 @@ class Areas:
 
     `out` and `into` are outputs and inputs, `most` the limits of a block, `step` what it is a multiple of and
     `micro` the microblock; `unit` float64[n, 3, 3] what inputs are kept in, for up to 16, up to 32 bytes and
-    for more. `kernel` float64[n, 2] are its height and width, `sums` and `inputs` float64[n] how many fit,
-    `macs` float64[n] products at once. `deep` float64[n] are the channels of a block of inputs, 0 for as many
-    as outputs have.
+    for more. `kernel` float64[n, 2] are its height and width, with its dilation, and `stride` float64[n, 2]
+    its steps; `sums` and `inputs` float64[n] how many fit, `macs` float64[n] products at once. `deep`
+    float64[n] are the channels of a block of inputs, 0 for as many as outputs have.
     """
 
     out: Float64
@@ -39,6 +40,7 @@ class Areas:
     micro: Float64
     unit: Float64
     kernel: Float64
+    stride: Float64
     sums: Float64
     inputs: Float64
     macs: Float64
@@ -110,7 +112,10 @@ def _largest(search: _Search) -> tuple[Float64, Float64, Flags]:
         high, wide = _in_proportion(search, budget, going)
         height, width = np.where(going, high, height), np.where(going, wide, width)
         sums = high * wide * search.depths
-        read = _read(areas.kernel[:, :, None], search.unit, high, wide) * search.channels
+        read = (
+            _read(areas.kernel[:, :, None], areas.stride[:, :, None], search.unit, high, wide)
+            * search.channels
+        )
         by_sums = areas.sums[:, None] / sums
         by_inputs = areas.inputs[:, None] / np.minimum(read, search.volume)
         fits |= going & (by_sums >= 1) & (by_inputs >= 1)
@@ -151,10 +156,11 @@ def _in_proportion(search: _Search, budget: Float64, going: Flags) -> tuple[Floa
     return np.maximum(np.floor(np.floor(area / wide) / step_h) * step_h, step_h), wide
 
 
-def _read(kernel: Float64, unit: Float64, height: Float64, width: Float64) -> Float64:
+def _read(kernel: Float64, stride: Float64, unit: Float64, height: Float64, width: Float64) -> Float64:
     """Return how many inputs of a channel such blocks need."""
-    rows, columns = (np.minimum(kernel[:, axis], SUBKERNEL) - 1 for axis in (0, 1))
-    return round_up(height + rows, unit[..., 0]) * round_up(width + columns, unit[..., 1])
+    sides = enumerate((height, width))
+    rows, columns = (needed(size, stride[:, axis], kernel[:, axis]) for axis, size in sides)
+    return np.asarray(round_up(rows, unit[..., 0]) * round_up(columns, unit[..., 1]))
 
 
 def _tile(size: Float64, step: Float64, tile: Float64) -> Float64:
@@ -180,8 +186,8 @@ def _is_tight(areas: Areas, out: Float64, height: Float64, width: Float64, depth
     which = np.where(areas.deep > 0, 2, np.searchsorted(UNIT_DEPTHS, depth))
     unit = areas.unit[np.arange(len(out)), which]
     channels = round_up(np.where(areas.deep > 0, areas.deep, depth), unit[:, 2])
-    need = _read(areas.kernel, unit, height, width) * channels
-    row = _read(areas.kernel, unit, areas.step[:, 0], width) * channels
+    need = _read(areas.kernel, areas.stride, unit, height, width) * channels
+    row = _read(areas.kernel, areas.stride, unit, areas.step[:, 0], width) * channels
     some = (height < out[:, 0]) | (width < out[:, 1]) | (depth < out[:, 2])
     return np.asarray(some & (areas.inputs - need < row))
 

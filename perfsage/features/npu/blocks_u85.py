@@ -10,6 +10,7 @@ import numpy as np
 
 from perfsage.features.npu.blocks import SUM_BYTES, Blocks
 from perfsage.features.npu.blocks_alone import GRANULE, MOST, areas, input_units, streamed
+from perfsage.features.npu.fitted_u85 import fitted
 from perfsage.features.npu.geometry import Block, Geometry
 from perfsage.features.npu.search import (
     Candidates,
@@ -40,7 +41,8 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
     deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
     sizes = np.empty((3, len(work)))
-    for rule, done in ((areas, alone), (streamed, each)):
+    window = alone & ((work.span_h > 1) | (work.span_w > 1))
+    for rule, done in ((fitted, window), (areas, alone & ~window), (streamed, each)):
         if done.any():
             sizes[:, done] = rule(work.those(np.flatnonzero(done)), geometry, micro[done])
     for shape in geometry.microblocks:
@@ -70,7 +72,7 @@ def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Floa
         some = work.those(todo)
         tried, inputs, fits = _tried(some, geometry, micro, deep[todo], at_once)
         low = np.broadcast_to(tried.height, tried.depth.shape)
-        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low)
+        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low, u85=True)
         product = some.kind == PRODUCT
         whole = (some.span_h == some.in_h) & (some.span_w == some.in_w) & (some.out_h * some.out_w == 1)
         cost = np.where((whole | product)[:, None], volume(some, tried), cost)

@@ -15,8 +15,9 @@ from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
+from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import BY_OUTPUT, NOTHING, Flags, Float64, Work
+from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -29,6 +30,7 @@ _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geomet
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
 _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
 """What it takes to copy the table of a function, while the operator before runs."""
+_LIMITED = [[g.spill - 1 for g in GEOMETRIES].index(place) for place in range(len(SPILL_BYTES))]
 DRAM_SCALES = 0.41
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 _FAR_SCALES = np.array(
@@ -42,27 +44,28 @@ def npu_columns(
     shapes: Float64,
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
-    spills: NDArray[np.int64],
-    times: NDArray[np.int64],
+    spills: Spills,
+    more: Float64,
 ) -> Float64:
     """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
 
-    `times` int64[n] is when each operator runs.
-
     Weights are read from where constants are, once for each block over the image, unless they are copied to
-    SRAM. Memories are shared, so what is read from one adds up.
+    SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
+    that are there beside what all accelerators of limited SRAM have in it.
     """
     work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, times)
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
     made[:, 4] = coded + constants[:, IS_U85]
     made[:, 5] = fetch.ahead
+    for place, limited in enumerate(_LIMITED):
+        made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
@@ -130,7 +133,6 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
-    times: NDArray[np.int64],
 ) -> Prefetch:
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
@@ -150,5 +152,4 @@ def _prefetch(
         tail=_tails(work, operands, cost["planned"]),
         **{name: cost[name] for name in same},
     )
-    order = np.argsort(times)
-    return prefetched(task.take(order), busy[order][:, IS_U85], begins).take(times)
+    return prefetched(task, busy[:, IS_U85], begins)

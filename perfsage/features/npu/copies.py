@@ -81,7 +81,22 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     draft.kernel[part] = 1.0
     draft.into[through] = draft.out[through]
     share[joined & part] = (copied / elements[operands.result])[joined & part]
+    moved = fixed[table.values] & joined[table.row_indices] & (table.values >= 0)
+    _copy_alike(draft, operands, table.row_indices[moved], table.values[moved], share)
     return share
+
+
+def _copy_alike(
+    draft: Draft, operands: Operands, rows: NDArray[np.int64], tensors: NDArray[np.integer], share: Float64
+) -> None:
+    """Copy `tensors` into the results of `rows` in their own shape, where those of a result are alike."""
+    count = np.bincount(rows, minlength=len(share))
+    least, most = np.full((len(share), 4), np.inf), np.zeros((len(share), 4))
+    np.minimum.at(least, rows, operands.dimensions[tensors])
+    np.maximum.at(most, rows, operands.dimensions[tensors])
+    alike = (count > 0) & (least == most).all(axis=1) & (most[:, 0] == draft.batch)
+    draft.out[alike] = draft.into[alike] = most[alike, 1:]
+    share[alike] = count[alike]
 
 
 def spread_reductions(draft: Draft, operands: Operands) -> None:

@@ -3,7 +3,7 @@
 The estimate cuts the outputs into blocks, and a block takes as long as its products or its outputs, whichever
 is more. Which block that is decide `blocks` and `blocks_u85`. The formulas are those of Vela 5
 (`EstimateConvCycles` and what it calls), written for many operators at once. What is waited for is added by
-`prefetch`; cascades are not in it: predictors learn them.
+`prefetch`, and what cascades are `cascades` says.
 """
 
 from __future__ import annotations
@@ -150,10 +150,14 @@ def _costs_u85(work: Work) -> Float64:
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
     # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
     straight, turned = untransposed(work)
-    micros = [microblocks_u85(straight, geometry) for geometry in _GEOMETRIES_U85]
+    # Blocks are those of stripes where an operator is worked off in stripes.
+    striped = [straight.stripe(geometry.spill) for geometry in _GEOMETRIES_U85]
+    micros = [
+        microblocks_u85(each, geometry) for each, geometry in zip(striped, _GEOMETRIES_U85, strict=True)
+    ]
     found = [
-        choose_blocks_straight(straight, turned, geometry, micro, part_kernel)
-        for geometry, micro in zip(_GEOMETRIES_U85, micros, strict=True)
+        choose_blocks_straight(each, turned, geometry, micro, part_kernel)
+        for each, geometry, micro in zip(striped, _GEOMETRIES_U85, micros, strict=True)
     ]
     micro = np.concatenate(micros)
     once = work

@@ -13,6 +13,7 @@ from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import deep_formats, deepened
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, fused, in_rows, tensor_formats
+from perfsage.features.npu.wholes import written_share
 from perfsage.features.npu.work import NOTHING, Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -35,6 +36,7 @@ class Ends:
     target_u85: Int64
     source_spill: Int64
     target_spill: Int64
+    larger_u85: Float64
 
 
 def ends_of(
@@ -55,6 +57,7 @@ def ends_of(
     linked = chains(subgraph, operands, refused[:, 1], owner)
     source, target, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
     source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner], u85=True)
+    wholes = written_share(subgraph, operands, refused[:, 1], result, target_u85)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     deep = deepened(subgraph, operands, owner)
     _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))
@@ -70,6 +73,7 @@ def ends_of(
         target_u85=target_u85,
         source_spill=spills[operands.data],
         target_spill=spills[result],
+        larger_u85=np.where(table | clamped, wholes, 1.0),
     )
 
 

@@ -66,7 +66,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     write_waste = _write_waste(work, systems, blocks, far_out)
     elements = _reads(work, blocks)
     read = elements * read_waste
-    written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide
+    written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide * work.larger
     # A transpose takes what enters or leaves the graph as a whole.
     whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
     read = np.where(work.source == EDGE, np.minimum(read, whole), read)
@@ -137,7 +137,7 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = count * np.where(alone, 1.0, ceil_div(work.out_c, blocks.depth))
     count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
-    streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary)
+    streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary * work.smaller)
     return np.where(work.kind == ELEMENTWISE, streamed, blocked)
 
 
@@ -171,9 +171,11 @@ def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Flo
 
 def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
     burst = np.where(far, systems.edge.burst, systems.near.burst)
-    whole = (blocks.depth <= BRICK) & (work.out_c == blocks.depth)
+    # Blocks of U85 have at least a brick of channels.
+    depth = np.where(work.larger > 1, np.maximum(blocks.depth, BRICK), blocks.depth)
+    whole = (depth <= BRICK) & (work.out_c * work.larger == depth)
     cores = np.where(systems.is_u65, systems.cores, 1.0)
     most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
-    run = np.where(whole, blocks.depth * blocks.width, np.minimum(blocks.depth * work.wide, most))
+    run = np.where(whole, depth * blocks.width, np.minimum(depth * work.wide, most))
     run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
     return burst_waste(burst, run)

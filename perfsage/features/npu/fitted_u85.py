@@ -1,4 +1,4 @@
-"""What blocks of poolings, transposes and sums of integers are fitted for on each U85 (`areas_u85`)."""
+"""What blocks of windows, transposes and sums of integers are fitted for on each U85 (`areas_u85`)."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def fitted_blocks(
     wide = round_up(needed(width, work.stride_w, work.span_w), unit[:, 1])
     deep = round_up(depth, unit[:, 2])
     return Blocks(height, width, depth, deep, wide, high * wide * deep, np.zeros(len(work), dtype=np.bool_))
+
+
+def fitted(work: Work, geometry: Geometry, micro: Float64) -> Float64:
+    """Return blocks of depthwise convolutions and poolings on one accelerator, float64[3, n]."""
+    return fit_areas(_areas(work, (geometry,), micro, False, 1.0, 0.0))
 
 
 def fitted_sums(
@@ -93,7 +98,8 @@ def _areas(
         step=step,
         micro=micro,
         unit=units,
-        kernel=np.stack([work.kernel_h, work.kernel_w], axis=1),
+        kernel=np.stack([work.span_h, work.span_w], axis=1),
+        stride=np.stack([work.stride_h, work.stride_w], axis=1),
         sums=memory[0],
         inputs=memory[1],
         macs=memory[2],

@@ -52,13 +52,12 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
     `refused` bool[n] goes to and from the CPU, `rows` bool[n, 2] is as `in_rows` says.
     """
-    renamed = renaming(operands) | _flattening(operands) | _uneven(subgraph, operands)
-    renamed |= mean_over_channels(subgraph.columns, operands)
+    renamed = renaming(operands) | _flattening(operands) | mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for linear, kind in ((renamed[:, None] | rows, LINEAR), (np.stack([refused, refused], axis=1), EDGE)):
         for place, table in enumerate((subgraph.columns.operator_inputs, subgraph.columns.operator_outputs)):
             formats[table.values[linear[table.row_indices, place]]] = kind
-    formats[_laid_out(subgraph, operands) & (formats == BRICKS)] = LINEAR
+    formats[(_laid_out(subgraph, operands) | _uneven(subgraph, operands)) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
     aliases = np.flatnonzero(operands.is_type(*ALIASES))
     for row in (*aliases.tolist(), *aliases[::-1].tolist()):
@@ -156,11 +155,19 @@ def _flattening(operands: Operands) -> Flags:
 
 
 def _uneven(subgraph: Subgraph, operands: Operands) -> Flags:
-    """Return which concatenations of channels have a part that does not end with a brick."""
+    """Return concatenations with a part that does not begin with a brick, and what is written there."""
     joined = operands.is_type("CONCATENATION")
+    made = np.zeros(operands.absent + 1, dtype=np.bool_)
     if not joined.any():
-        return joined
+        return made
     table = subgraph.columns.operator_inputs
     depth, whole = operands.dimensions[table.values, 3], operands.dimensions[operands.result, 3]
-    parts = (depth % BRICK > 0) & (depth != whole[table.row_indices])
-    return np.asarray(joined & (np.bincount(table.row_indices, parts, len(joined)) > 0))
+    before = np.cumsum(depth) - depth
+    before -= np.append(before, 0.0)[table.offsets[:-1]][table.row_indices]
+    parts = (before % BRICK > 0) & (depth != whole[table.row_indices])
+    uneven = joined & (np.bincount(table.row_indices, parts, len(joined)) > 0)
+    made[operands.result[uneven]] = True
+    # What others read, too, is copied.
+    alone = uneven[table.row_indices] & (operands.readers[table.values] == 1)
+    made[table.values[alone]] = True
+    return made

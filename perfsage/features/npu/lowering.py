@@ -35,7 +35,9 @@ from perfsage.features.npu.formats import (
     squarest,
 )
 from perfsage.features.npu.geometry import OUTPUT_KINDS
+from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.turns import turns
+from perfsage.features.npu.wholes import second_share
 from perfsage.features.npu.work import (
     BY_KERNEL,
     BY_OUTPUT,
@@ -50,6 +52,7 @@ from perfsage.features.npu.work import (
     PRODUCT,
     SOFTMAX,
     SQUARES,
+    STRIPES,
     TRANSPOSED,
     Float64,
     Work,
@@ -80,12 +83,12 @@ def work_of(
     operands: Operands,
     shapes: Float64,
     refused: NDArray[np.bool_],
-    spills: NDArray[np.int64],
+    spills: Spills,
 ) -> Work:
     """Return an NPU's work for each operator of a subgraph.
 
     `shapes` are as `Operands.shapes` gives them, `refused` bool[n, 2] as `refusals` does, and `spills`
-    int64[tensors + 1] as `spilled` does.
+    as `spilled` does.
     """
     columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
@@ -101,7 +104,7 @@ def work_of(
     share = copy_parts(draft, subgraph, operands, refused)
     spread_reductions(draft, operands)
     drop_padding(draft, subgraph, operands)
-    ends = ends_of(draft, subgraph, operands, refused, spills)
+    ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
     merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
@@ -117,6 +120,10 @@ def work_of(
         turned=turned,
         constant=constant_elements(operands, draft, ends),
         flat=_flat(subgraph, operands),
+        **dict(zip(STRIPES, spills.heights.T, strict=True)),
+        larger=np.ones(len(passes)),
+        smaller=np.ones(len(passes)),
+        smaller_u85=second_share(operands),
         **_of_types(draft, operands, shapes),
         **_columns_of(ends),
         **_sides(draft, spans, _second(operands)),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
+from perfsage.features.npu.cascades import Ranges
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS, deep_formats
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
@@ -18,11 +19,10 @@ from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
 from perfsage.features.npu.resizing_rooms import HALF, RIMMED, resizing_rooms
 from perfsage.features.npu.sharing import Sharing, base_of, sharing_of
-from perfsage.features.npu.spills import Ranges
 from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
-from perfsage.graph.lifetimes import NEVER, live_bytes, usage
+from perfsage.graph.lifetimes import NEVER, Lifetimes, lifetimes, live_bytes
 
 Flags = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
@@ -38,14 +38,14 @@ _ROW_BYTES = 3.0 * INTEGER_BYTES * BRICK
 """Bytes of the three numbers that a softmax keeps for each row, in bricks."""
 
 
-def npu_live(subgraph: Subgraph, operands: Operands, times: Int64, refused: Flags) -> tuple[Float64, Ranges]:
-    """Return float64[n, len(LIVE_NAMES)], and the ranges of the last of these.
+def npu_live(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Float64, Ranges, Float64]:
+    """Return float64[n, len(LIVE_NAMES)], the ranges of the last of these, and each tensor's bytes.
 
-    `times` int64[n] is when each operator runs, `refused` bool[n, 2] is left to the CPU by U55 and by U85.
+    `refused` bool[n, 2] is left to the CPU by U55 and by U85.
     """
     rows = [in_rows(subgraph, operands, u85=u85) for u85 in (False, True)]
     alike = (refused[:, 0] == refused[:, 1]).all() and (rows[0] == rows[1]).all()
-    made = np.empty((len(refused), len(LIVE_NAMES)))
+    made, lives = np.empty((len(refused), len(LIVE_NAMES))), lifetimes(subgraph)
     for generation in (0, 1):
         outside = refused[:, generation]
         if generation == 0 or not alike:
@@ -58,14 +58,14 @@ def npu_live(subgraph: Subgraph, operands: Operands, times: Int64, refused: Flag
         shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
         sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
         rooms = _rooms(subgraph, operands, outside, u85=u85)
-        both = _live(subgraph, operands, times, shared, sizes, rooms)
+        both = _live(subgraph, operands, lives, shared, sizes, rooms)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
         for room in (
             recurrent_room(operands, outside, u85=u85),
             reduction_room(subgraph, operands, outside, stored, size, u85=u85),
         ):
             made[:, 2 * generation : 2 * generation + 2] += room
-    return made, both[-1][1]
+    return made, both[-1][1], size
 
 
 def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
@@ -104,33 +104,31 @@ def _softmax_room(operands: Operands, *, u85: bool) -> Float64:
 def _live(
     subgraph: Subgraph,
     operands: Operands,
-    times: Int64,
+    lives: Lifetimes,
     shared: Sharing,
     sizes: Float64,
     rooms: dict[str, tuple[Flags, Float64]],
 ) -> list[tuple[Float64, Ranges]]:
     """Return the bytes alive at each operator and of what, for each of `sizes` float64[2, tensors + 1]."""
-    columns = subgraph.columns
-    first, last = usage(subgraph, times)
-    alive = (first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
-    first = np.maximum(first, subgraph.spans[0])
+    columns, rows = subgraph.columns, np.arange(len(operands.type))
+    alive = (lives.first > NEVER) & ~columns.tensor_is_variable & ~columns.tensor_is_constant
+    first, last = np.maximum(lives.first, subgraph.spans[0]), lives.last.copy()
     part, whole = shared.early.T
     np.minimum.at(first, whole, first[part])
     last[part] = first[part]
     root = shared.root[:-1][alive]
-    begin, end = np.full(sizes.shape[1], len(times)), np.full(sizes.shape[1], -1)
+    begin, end = np.full(sizes.shape[1], len(rows)), np.full(sizes.shape[1], -1)
     np.minimum.at(begin, root, first[alive])
     np.maximum.at(end, root, last[alive])
     data, result = shared.root[operands.data], shared.root[operands.result]
-    dies, begins = end[data] == times, begin[result] == times
+    dies, begins = end[data] == rows, begin[result] == rows
     made = []
     for inner, each in enumerate(sizes):
         bytes_ = np.zeros(len(each))
         np.maximum.at(bytes_, root, each[:-1][alive])
         used = np.flatnonzero((end >= begin) & (bytes_ > 0))
-        counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(times))
-        alone = counted.astype(np.float64)
-        live = alone[times]
+        counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows))
+        live = alone = counted.astype(np.float64)
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
         replaced = {"instead": dying + born, "beside": born}
         replaced[RIMMED] = replaced[HALF] = np.minimum(dying, born)

@@ -8,7 +8,7 @@ or not as Vela has it for 643 of 648 on U55-128, for 323 of 333 on U65-512 and f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +73,6 @@ class Task:
     block: Float64
     channels: Float64
 
-    def take(self, order: Int64) -> Task:
-        """Return the operators in another order."""
-        return Task(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
-
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
@@ -92,16 +88,11 @@ class Prefetch:
     cycles: Float64
     slack: Float64
 
-    def take(self, order: Int64) -> Prefetch:
-        """Return the operators in another order."""
-        return Prefetch(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
-
 
 def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     """Return which weights are copied, and what that takes.
 
-    Operators come in the order in which they run. `busy` bool[n, d] says which ones an accelerator does, and
-    `first` bool[n] which rows begin a graph.
+    `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
     """
     row, accelerator = np.nonzero((task.weights > 0) & busy)
     earlier = _before(busy, first)

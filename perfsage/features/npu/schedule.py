@@ -18,8 +18,8 @@ Flags = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 
 
-def execution_times(subgraph: Subgraph, operands: Operands, refused: Flags) -> Int64:
-    """Return when each operator runs, int64[n]: 0 for the first of all; graphs follow each other as they did.
+def execution_order(subgraph: Subgraph, operands: Operands, refused: Flags) -> Int64:
+    """Return the rows of operators as they run, int64[n]; graphs follow each other as they did.
 
     `refused` bool[n, 2] is what the CPU does. Operators that no output needs are the last of their graph.
     """
@@ -27,11 +27,9 @@ def execution_times(subgraph: Subgraph, operands: Operands, refused: Flags) -> I
     rows, makers = _dependencies(subgraph, operands, outside)
     begins = np.searchsorted(rows, np.arange(len(outside) + 1)).tolist()
     maker = _maker(subgraph, operands)[[*subgraph.outputs]]
-    order = _post_order(makers.tolist(), begins, maker[maker >= 0].tolist(), len(outside))
+    place = _post_order(makers.tolist(), begins, maker[maker >= 0].tolist(), len(outside))
     graph = np.searchsorted(np.unique(subgraph.spans[0]), np.arange(len(outside)), side="right")
-    times = np.empty(len(outside), dtype=np.int64)
-    times[np.lexsort((order, graph))] = np.arange(len(outside))
-    return times
+    return np.lexsort((place, graph))
 
 
 def direct_parts(subgraph: Subgraph, operands: Operands, refused: Flags) -> Flags:

@@ -132,12 +132,14 @@ def needed(size: Float64, stride: Float64, span: Float64) -> Float64:
 
 
 @np.errstate(over="ignore")
-def fetched(work: Work, tried: Candidates, area: Float64, equal_depth: Flags, low: Float64) -> Float32:
+def fetched(
+    work: Work, tried: Candidates, area: Float64, equal_depth: Flags, low: Float64, *, u85: bool = False
+) -> Float32:
     """Return what is fetched for an output, float32[n, k].
 
     `area` float64[n, k] are inputs of a channel, `equal_depth` bool[n] are operators whose outputs need their
-    own channel alone, `low` float64[n, k] are heights as they count. What a damaged file makes too large for
-    32 bits is infinite.
+    own channel alone, `low` float64[n, k] are heights as they count. U85 rounds in another order. What a
+    damaged file makes too large for 32 bits is infinite.
     """
     height, depth = low.astype(np.float32), tried.depth.astype(np.float32)
     out_h, out_w, out_c = (getattr(work, f"out_{a}").astype(np.float32)[:, None] for a in "hwc")
@@ -147,7 +149,8 @@ def fetched(work: Work, tried: Candidates, area: Float64, equal_depth: Flags, lo
     weights = (kernel[:, None] * np.ceil(over_h) * np.ceil(over_w)).astype(np.float32)
     weights *= np.where((work.kind == DEPTHWISE)[:, None], np.float32(1), over_c * depth)
     repeats = ceil_div(work.span_h, SUBKERNEL) * ceil_div(work.span_w, SUBKERNEL)
-    read = (area * (work.in_c * repeats)[:, None]).astype(np.float32) * over_w * over_h
+    read = (area * (work.in_c * repeats)[:, None]).astype(np.float32)
+    read = read * (over_h * over_w) if u85 else read * over_w * over_h
     read *= np.where(equal_depth[:, None], np.float32(1), np.ceil(over_c))
     return np.asarray((read + weights) / (out_h * out_w * out_c), dtype=np.float32)
 

@@ -1,7 +1,7 @@
 """Which tensors the larger U85 keep in SRAM, and which do not fit beside the others and lie in DRAM.
 
 What fits alone at all times stays, what is too large goes, and among those that compete the set is kept that
-is read and written most. So does Vela 5 (`FastStorageAllocator`), after cascades, which are not known here.
+is read and written most. So does Vela 5 (`FastStorageAllocator`), after cascades.
 """
 
 from __future__ import annotations
@@ -11,73 +11,65 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.formats import ARITHMETIC, FUNCTIONS
+from perfsage.features.npu.cascades import Ranges, Steps, in_stripes, live_of
+from perfsage.features.npu.formats import ARITHMETIC
 from perfsage.features.npu.work import SPILL_BYTES, Float64
 from perfsage.features.operands import Operands
 
 Int64 = NDArray[np.int64]
-_STRIPED = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", *ARITHMETIC, *FUNCTIONS)
 MOST_COMPETING = 10
 """So many are tried in all combinations; of more, the first ones are settled before the rest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ranges:
-    """When what is in memory, as an NPU shares it: of the tensors with the same `root` int64[tensors + 1].
+class Spills:
+    """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each.
 
-    `first` and `last` int64 and `bytes` float64, all [tensors + 1] at the roots; `live` float64[n] are the
-    bytes of all of them at each time.
+    `saved` float64[n, limits] is how much less is in SRAM then at each operator, and `heights`
+    float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not.
     """
 
-    root: Int64
-    first: Int64
-    last: Int64
-    bytes: Float64
-    live: Float64
+    beyond: Int64
+    saved: Float64
+    heights: Float64
 
 
-def spilled(operands: Operands, ranges: Ranges) -> Int64:
-    """Return at which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each."""
+def spilled(operands: Operands, ranges: Ranges, steps: Steps | None) -> Spills:
+    """Return what lies in DRAM where not everything fits into SRAM."""
     made = np.zeros(len(ranges.root), dtype=np.int64)
-    live = ranges.live
-    if not len(live) or live.max() <= SPILL_BYTES[0]:
-        return made
-    used = np.flatnonzero((ranges.bytes > 0) & (ranges.last >= ranges.first))
-    used = used[np.argsort(ranges.first[used], kind="stable")]
+    saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
+    spills = Spills(made, saved, heights)
+    if steps is None:
+        return spills
     accesses = _accesses(operands, ranges)
-    peaks = _peaks(ranges, used)
-    for bit, limit in enumerate(SPILL_BYTES):
-        # What fits at all times beside everything else takes no room from the rest.
-        tight = used[peaks > limit]
-        if len(tight):
-            made[tight[_evicted(ranges, tight, accesses[tight], limit)]] |= 1 << bit
-    made = made[ranges.root]
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
-    # Arithmetic has both of its operands in the same memory.
-    for side in pairs:
-        np.bitwise_or.at(made, side, np.bitwise_or.reduce(made[pairs], axis=0))
-    return made
+    for place, limit in enumerate(SPILL_BYTES):
+        striped = in_stripes(operands, ranges, steps, limit)
+        each = striped.ranges
+        heights[:, place] = striped.heights
+        out = _out(each, accesses, limit)
+        saved[:, place] = ranges.live - each.live + live_of(each, out)
+        out = out[each.root]
+        # Arithmetic has both of its operands in the same memory.
+        for side in pairs:
+            np.logical_or.at(out, side, out[pairs].any(axis=0))
+        out[striped.left] = True
+        out[striped.between] = False
+        made |= np.where(out, 1 << place, 0)
+    return spills
 
 
-def evicted_bytes(operands: Operands, ranges: Ranges, made: Int64) -> Float64:
-    """Return the bytes alive at each time that lie in DRAM at every limit, float64[n].
-
-    Not those between two operators that Vela may work off together, stripe by stripe: stripes fill SRAM.
-    """
-    if not made.any():
-        return np.zeros(len(ranges.live))
-    able = operands.is_type(*_STRIPED)
-    ends = np.zeros((2, len(made)), dtype=np.bool_)
-    ends[0, ranges.root[operands.result[able]]] = True
-    ends[1, ranges.root[operands.data[able]]] = True
-    made = np.where(ends.all(axis=0), 0, made)
-    gone = np.flatnonzero((made == (1 << len(SPILL_BYTES)) - 1) & (ranges.bytes > 0))
-    gone = gone[(ranges.root[gone] == gone) & (ranges.last[gone] >= ranges.first[gone])]
-    change = np.zeros(len(ranges.live) + 1)
-    np.add.at(change, ranges.first[gone], ranges.bytes[gone])
-    np.add.at(change, ranges.last[gone] + 1, -ranges.bytes[gone])
-    return np.asarray(np.maximum(np.cumsum(change)[:-1], 0.0))
+def _out(ranges: Ranges, accesses: Float64, limit: int) -> NDArray[np.bool_]:
+    """Return which roots do not stay, bool[tensors + 1]."""
+    out = np.zeros(len(ranges.root), dtype=np.bool_)
+    used = np.flatnonzero((ranges.bytes > 0) & (ranges.last >= ranges.first))
+    used = used[np.argsort(ranges.first[used], kind="stable")]
+    if len(used):
+        # What fits at all times beside everything else takes no room from the rest.
+        tight = used[_peaks(ranges, used) > limit]
+        out[tight] = _evicted(ranges, tight, accesses[tight], limit) if len(tight) else False
+    return out
 
 
 def _peaks(ranges: Ranges, used: Int64) -> Float64:

@@ -19,6 +19,7 @@ SUBKERNEL = 8
 """Kernels are worked off in parts of at most 8 by 8."""
 MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
 """Kernels of means are no higher and no larger: higher ones are laid out as a row, larger ones cut."""
+STRIPES = ("stripe_small", "stripe_middle", "stripe_large")
 BY_OUTPUT, BY_KERNEL = 1, 2
 """How a stride beyond what the hardware can do is split."""
 NOTHING, CONVOLUTION, DEPTHWISE, PRODUCT, POOLING, ELEMENTWISE, TRANSPOSED, SOFTMAX, SQUARES = range(9)
@@ -26,7 +27,7 @@ INTEGER_BYTES = 4
 """Bytes of what most operators that are broken up compute with."""
 
 _ONES = (
-    *("passes", "enlarged", "groups", "batch", "wide"),
+    *("passes", "enlarged", "groups", "batch", "wide", "larger", "smaller"),
     *("out_", "in_", "kernel_", "stride_", "span_"),
 )
 """Columns that begin like this are 1 where there is nothing to say."""
@@ -97,6 +98,16 @@ class Work:
     span_h: Float64
     span_w: Float64
     """Kernels with their dilation: (k - 1) d + 1."""
+    stripe_small: Float64
+    stripe_middle: Float64
+    stripe_large: Float64
+    """Heights of stripes at each limit of SPILL_BYTES, 0 where an operator is not worked off in stripes."""
+    larger: Float64
+    larger_u85: Float64
+    """How many times as much as is computed counts as written."""
+    smaller: Float64
+    smaller_u85: Float64
+    """How much of as many elements as come out of arithmetic is read of its second operand."""
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -121,6 +132,18 @@ class Work:
         table = np.stack([getattr(self, name).astype(np.float32) for name in names], axis=1)
         raw, size = table.tobytes(), 4 * len(names)
         return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+    def stripe(self, limit: int) -> Work:
+        """Return one stripe of each where `limit` of SPILL_BYTES, counted from 1, holds so much."""
+        if limit > len(STRIPES) or not (height := getattr(self, STRIPES[limit - 1])).any():
+            return self
+        needed = np.minimum((height - 1.0) * self.stride_h + self.span_h, self.in_h)
+        striped = height > 0
+        return replace(
+            self,
+            out_h=np.where(striped, np.minimum(height, self.out_h), self.out_h),
+            in_h=np.where(striped, needed, self.in_h),
+        )
 
     def for_u85(self) -> Work:
         """Return the same work as U85 does it.
@@ -153,6 +176,8 @@ class Work:
             out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
             target=self.target_u85,
+            larger=self.larger_u85,
+            smaller=self.smaller_u85,
             # Each part looks at all of the image.
             enlarged=np.ones(len(self)),
             **parts,

@@ -1,0 +1,275 @@
+"""Operators that the larger U85 work off stripe by stripe, so that what is between them stays in SRAM.
+
+An operator follows the one before it into its cascade where it would not fit into SRAM by itself, as long as
+all buffers between them do. Stripes then grow while they fit. So does Vela 5 (`CascadeBuilder`,
+`OptimizeSubSchedule`); what a cascade makes at last lies in DRAM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.chains import chains
+from perfsage.features.npu.copies import absorbed_padding
+from perfsage.features.npu.formats import (
+    ALIASES,
+    ARITHMETIC,
+    BRICK,
+    BRICKS,
+    JOINTS,
+    PARTS,
+    fused,
+    in_rows,
+    tensor_formats,
+)
+from perfsage.features.npu.wholes import wholes
+from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+Int64 = NDArray[np.int64]
+_ONE_TO_ONE = tuple(name for name in ARITHMETIC if name != "SQUARED_DIFFERENCE")
+_WINDOWS = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """When what is in memory, as an NPU shares it: of the tensors with the same `root` int64[tensors + 1].
+
+    `first` and `last` int64 and `bytes` float64, all [tensors + 1] at the roots; `live` float64[n] are the
+    bytes of all of them at each operator.
+    """
+
+    root: Int64
+    first: Int64
+    last: Int64
+    bytes: Float64
+    live: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Striped:
+    """`ranges` beside cascades, whose buffers are in their `live` bytes and in nothing else.
+
+    `between` int64[k] are the tensors that stay in these buffers, and `left` int64[k] those that lie in DRAM.
+    `heights` float64[n] are those of stripes, 0 where there are none.
+    """
+
+    ranges: Ranges
+    between: Int64
+    left: Int64
+    heights: Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """`rows` are its operators and `heights` those of their stripes.
+
+    `between` are the tensors that they hand on, `left` is what is made at last, and `bytes` are those of all
+    buffers, of weights too.
+    """
+
+    rows: list[int]
+    heights: list[float]
+    between: list[int]
+    left: int
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Operators as they may be striped, [n]: `next` int64 is who may follow one in a cascade, or -1.
+
+    `alone` bool says which are operators of their own, and `joined` bool[tensors + 1] what becomes a part.
+    `source` and `result` int64 are tensors, `alike` bool says that a stripe is as high as what it is made of.
+    `height`, `source_height`, `stride`, `span` and `row` float64, the last of which are the bytes of a row
+    of the input; `weights` float64 the bytes that are copied, `needed` float64 those of input and output.
+    """
+
+    alone: Flags
+    joined: Flags
+    next: Int64
+    source: Int64
+    result: Int64
+    alike: Flags
+    height: Float64
+    source_height: Float64
+    stride: Float64
+    span: Float64
+    row: Float64
+    weights: Float64
+    needed: Float64
+
+
+def steps_of(
+    subgraph: Subgraph, operands: Operands, refused: Flags, shapes: Float64, weights: Float64, size: Float64
+) -> Steps:
+    """Return how operators follow each other; `refused` bool[n] go to the CPU.
+
+    `weights` float64[n] are coded bytes, and `size` float64[tensors + 1] those of tensors as they are stored.
+    """
+    columns, rows = subgraph.columns, np.arange(len(operands.type))
+    within, maker = fused(subgraph, operands, refused)
+    owner = np.where(within, maker, rows)
+    linked = chains(subgraph, operands, refused, owner)
+    padding = absorbed_padding(subgraph, operands)
+    last = rows.copy()
+    np.maximum.at(last, owner, rows)
+    source, result = operands.data.copy(), operands.result[last]
+    padded = np.arange(operands.absent + 1)
+    padded[operands.result[padding]] = operands.data[padding]
+    source = padded[source]
+    scheduled = ~(within | linked.within | padding | operands.is_type(*ALIASES, *PARTS, *JOINTS))
+    following = np.append(
+        np.minimum.accumulate(np.where(scheduled, rows, len(rows))[::-1])[::-1][1:], len(rows)
+    )
+    after = np.minimum(following, len(rows) - 1)
+    windows, alike = operands.is_type(*_WINDOWS), operands.is_type(*_ONE_TO_ONE)
+    stride = np.where(windows, np.maximum(columns.attribute("stride_h"), 1), 1).astype(np.float64)
+    kernel = np.where(windows, shapes[:, 7], 1.0)
+    span = (kernel - 1.0) * np.maximum(columns.attribute("dilation_h_factor"), 1) + 1.0
+    dimensions = operands.dimensions
+    depth, whole = dimensions[source, 3], dimensions[result, 3]
+    # What multiplies channels becomes several operators, and what ends a chain makes all at once.
+    simple = ~operands.is_type("DEPTHWISE_CONV_2D") | (depth == whole)
+    grouped = operands.is_type("CONV_2D") & (shapes[:, 9] != depth)
+    able = scheduled & (windows | alike) & simple & ~grouped & ~refused & (linked.length == 0)
+    able &= ~operands.constant[source] & (dimensions[source, 0] == 1) & (dimensions[result, 1] > 1)
+    formats = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=True))
+    handed = (following < len(rows)) & (source[after] == result) & (operands.readers[result] == 1)
+    handed &= able & able[after] & (formats[result] == BRICKS)
+    alike &= dimensions[source].prod(axis=1) == dimensions[result].prod(axis=1)
+    whole = wholes(subgraph, operands, refused)
+    joined = whole != np.arange(len(whole))
+    inside, outside = size[source], size[whole[result]]
+    return Steps(
+        alone=scheduled,
+        joined=joined,
+        next=np.where(handed, after, -1),
+        source=source,
+        result=result,
+        alike=alike,
+        height=dimensions[result, 1],
+        source_height=dimensions[source, 1],
+        stride=stride,
+        span=span,
+        row=dimensions[source, 2] * round_up(depth, BRICK),
+        weights=weights,
+        needed=inside + np.where(alike & (operands.readers[source] == 1), 0.0, outside),
+    )
+
+
+def is_tight(ranges: Ranges, size: Float64) -> bool:
+    """Return whether the least SRAM may not hold all, or two tensors of `size` float64[tensors + 1]."""
+    both = np.sort(size)[-2:].sum()
+    return bool(len(ranges.live) and max(ranges.live.max(), both) > SPILL_BYTES[0])
+
+
+def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> Striped:
+    """Return what is in memory where cascades are made that fit into so many bytes."""
+    first, last, bytes_ = ranges.first.copy(), ranges.last.copy(), ranges.bytes.copy()
+    buffers = np.zeros(len(ranges.live))
+    root = np.where(steps.alone, ranges.root[operands.result], -1)
+    heights = np.zeros(len(ranges.live))
+    between: list[int] = []
+    left: list[int] = []
+    for each in cascades(steps, limit):
+        begin, end = each.rows[0], each.rows[-1]
+        # Everything that one of them needs is there while all of them run.
+        first[(first > begin) & (first <= end)] = begin
+        last[(last >= begin) & (last < end)] = end
+        buffers[begin : end + 1] += each.bytes - steps.weights[begin : end + 1]
+        heights[each.rows] = each.heights
+        between += each.between
+        left += [each.left] * (not steps.joined[each.left])
+        for mine in {int(ranges.root[tensor]) for tensor in (*each.between, *left[-1:])}:
+            # What was there before or is written over it later is a tensor of its own.
+            others = np.flatnonzero(root == mine)
+            if (others > end).any():
+                first[mine] = others[others > end][0]
+            elif (others < begin).any():
+                last[mine] = end
+            else:
+                bytes_[mine] = 0.0
+    if not between:
+        return Striped(ranges, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), heights)
+    made = Ranges(ranges.root, first, last, bytes_, buffers)
+    made = replace(made, live=buffers + live_of(made, bytes_ > 0))
+    return Striped(made, _read_as(operands, steps, between), _read_as(operands, steps, left), heights)
+
+
+def live_of(ranges: Ranges, which: Flags) -> Float64:
+    """Return the bytes of those roots that are alive at each operator, float64[n]."""
+    there = np.flatnonzero(which & (ranges.last >= ranges.first) & (ranges.first < len(ranges.live)))
+    change = np.zeros(len(ranges.live) + 1)
+    np.add.at(change, ranges.first[there], ranges.bytes[there])
+    np.add.at(change, ranges.last[there] + 1, -ranges.bytes[there])
+    return np.asarray(np.cumsum(change)[:-1])
+
+
+def _read_as(operands: Operands, steps: Steps, tensors: list[int]) -> Int64:
+    """Return these tensors, and those which are the same but for the padding that others add to them."""
+    return np.concatenate([np.array(tensors, dtype=np.int64), operands.data[np.isin(steps.source, tensors)]])
+
+
+def cascades(steps: Steps, limit: int) -> Iterator[Cascade]:
+    """Yield what is worked off together where so many bytes of SRAM are there."""
+    # What just fits follows in the least stripes alone, and no longer in higher ones.
+    goes = (steps.next >= 0) & (steps.needed[steps.next] > limit)
+    # The least stripes are what the next one moves on by.
+    least = np.where(steps.next >= 0, steps.stride[steps.next], 1.0)
+    lines = _lines(steps, steps.next, least, least[steps.next])
+    bytes_ = (lines * steps.row[steps.next]).tolist()
+    done = -1
+    for start in np.flatnonzero(goes & (np.array(bytes_) <= limit)).tolist():
+        if start < done:
+            continue
+        rows, room = [start, int(steps.next[start])], limit - bytes_[start]
+        while goes[rows[-1]]:
+            again = steps.alike[rows[-1]] and lines[rows[-1]] == lines[rows[-2]]
+            room -= 0.0 if again else bytes_[rows[-1]]
+            if room < 0:
+                break
+            rows.append(int(steps.next[rows[-1]]))
+        done = rows[-1] + 1
+        yield _cascade(steps, rows, least[rows], limit)
+
+
+def _cascade(steps: Steps, rows: list[int], least: Float64, limit: int) -> Cascade:
+    """Return the cascade of `rows`, in the highest stripes that fit; `least` float64[rows] do."""
+    after = np.append(np.cumprod(steps.stride[rows][::-1])[::-1][1:], 1.0)
+    # Each line of each buffer has a brick at least.
+    most = min((steps.height[rows[-1]] + 1.0) // 2, limit // BRICK)
+    stripes = np.arange(least[-1] + 1.0, most + 1.0) * after[:, None]
+    chosen, bytes_ = least, _buffers(steps, rows, least[:, None])[0]
+    sizes = _buffers(steps, rows, stripes) + steps.weights[rows].sum()
+    lower = (stripes < steps.height[rows, None]).all(axis=0)
+    fits = np.logical_and.accumulate((sizes <= limit) & lower)
+    if fits.any():
+        chosen, bytes_ = stripes[:, fits][:, -1], sizes[fits][-1]
+    between = steps.result[rows[:-1]].tolist()
+    return Cascade(rows, chosen.tolist(), between, int(steps.result[rows[-1]]), float(bytes_))
+
+
+def _lines(steps: Steps, after: Int64 | list[int], made: Float64, taken: Float64) -> Float64:
+    """Return how high buffers before `after` are, which stripes of such heights fill and empty."""
+    shape = (-1,) + (1,) * (made.ndim - 1)
+    stride, span, most = (
+        each[after].reshape(shape) for each in (steps.stride, steps.span, steps.source_height)
+    )
+    needed = np.maximum(np.minimum((taken - 1.0) * stride + span, most), 1.0)
+    return np.asarray(np.ceil((made + needed) / needed) * needed)
+
+
+def _buffers(steps: Steps, rows: list[int], stripes: Float64) -> Float64:
+    """Return the bytes between `rows` for stripes float64[rows, choices] of their outputs."""
+    after = rows[1:]
+    lines = _lines(steps, after, stripes[:-1], stripes[1:])
+    # What is as high as its input is written over it.
+    again = np.zeros(lines.shape, dtype=np.bool_)
+    again[1:] = steps.alike[rows[1:-1], None] & (lines[1:] == lines[:-1])
+    return np.asarray(np.where(again, 0.0, lines * steps.row[after, None]).sum(axis=0))

@@ -1,0 +1,72 @@
+"""All that is estimated of operators on NPUs, for the graph as their compiler takes it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.coding import coded_share
+from perfsage.features.npu.cascades import Steps, is_tight, steps_of
+from perfsage.features.npu.columns import npu_columns
+from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.formats import BRICK
+from perfsage.features.npu.memory import npu_live
+from perfsage.features.npu.refusals import refusals
+from perfsage.features.npu.schedule import execution_order
+from perfsage.features.npu.spills import spilled
+from perfsage.features.npu.work import Flags, Float64, round_up
+from perfsage.features.operands import Operands, windows
+from perfsage.graph import Subgraph
+from perfsage.graph.rescheduled import rescheduled
+from perfsage.graph.signatures import by_signature
+
+Statistics = NDArray[np.float32]
+
+
+def npu_estimate(subgraph: Subgraph, operands: Operands, statistics: Statistics) -> tuple[Flags, Float64]:
+    """Return what NPUs leave to the CPU, bool[n, 2] for U55 and U85, and the NPUs' part of PHYSICAL_COLUMNS.
+
+    Their compiler believes signatures rather than shapes, and runs operators in an order of its own.
+    """
+    seen = by_signature(subgraph)
+    known = operands if seen is subgraph else Operands(seen)
+    refused = refusals(seen.columns, known, known.shapes(windows(seen)))
+    order = execution_order(seen, known, refused)
+    if (np.diff(order) == 1).all():
+        return refused, _in_order(seen, known, statistics, refused)
+    later = rescheduled(seen, order)
+    made = np.empty_like(found := _in_order(later, Operands(later), statistics[order], refused[order]))
+    made[order] = found
+    return refused, made
+
+
+def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, refused: Flags) -> Float64:
+    """Return the columns of operators that run one after the other."""
+    shapes = operands.shapes(windows(subgraph))
+    live, ranges, stored = npu_live(subgraph, operands, refused)
+    stored[operands.constant] = 0.0
+    steps = None
+    if is_tight(ranges, stored):
+        steps = _steps(subgraph, operands, statistics, refused, shapes, stored)
+    spills = spilled(operands, ranges, steps)
+    # The last column is that of accelerators that leave in DRAM what does not fit.
+    kept = np.maximum(live[:, -1:] - spills.saved, 0.0)
+    live[:, -1] = kept.min(axis=1)
+    more = kept - live[:, -1:]
+    return np.concatenate(
+        [live, npu_columns(subgraph, operands, shapes, statistics, refused, spills, more)], axis=1
+    )
+
+
+def _steps(
+    subgraph: Subgraph,
+    operands: Operands,
+    statistics: Statistics,
+    refused: Flags,
+    shapes: Float64,
+    stored: Float64,
+) -> Steps:
+    sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
+    coded = sizes[operands.weight] * coded_share(statistics) + SCALE_BYTES * shapes[:, 3]
+    coded = np.where(operands.has_weight, round_up(coded, BRICK), 0.0)
+    return steps_of(subgraph, operands, refused[:, 1], shapes, coded, stored)
