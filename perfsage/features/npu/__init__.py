@@ -11,5 +11,6 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - weights that are copied ahead: `prefetch`, `slices`;
 - tensors in SRAM or DRAM: `sharing`, `spills`, `chains`, `constants`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `broadcasts`.
+  `products`, `squares`, `turns`, `transposes`, `broadcasts`,
+  `multiples`.
 """

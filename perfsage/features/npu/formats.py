@@ -58,6 +58,9 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     for rows, kind in ((renamed, LINEAR), (refused, EDGE)):
         for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
             formats[table.values[rows[table.row_indices]]] = kind
+    # What is transposed at last is written in rows.
+    several = operands.result[multiples(operands) > 1]
+    formats[several] = np.maximum(formats[several], LINEAR)
     formats[_laid_out(subgraph, operands) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
     aliases = np.flatnonzero(operands.is_type(*ALIASES))
@@ -67,6 +70,17 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     _leave(subgraph, operands, refused, formats)
     formats[-1] = BRICKS
     return formats
+
+
+def multiples(operands: Operands) -> NDArray[np.float64]:
+    """Return how many channels a depthwise convolution gives for each of its own, float64[n]; else 1.
+
+    One of a single channel is an ordinary convolution.
+    """
+    depth = np.maximum(operands.dimensions[operands.data, 3], 1.0)
+    result = operands.dimensions[operands.result, 3]
+    several = operands.is_type("DEPTHWISE_CONV_2D") & (depth > 1) & (result >= depth) & (result % depth == 0)
+    return np.where(several, result / depth, 1.0)
 
 
 def in_rows(operands: Operands, *, u85: bool) -> Flags:

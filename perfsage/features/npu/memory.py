@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
+from perfsage.features.npu.broken_rooms import BETWEEN, EXCHANGED, broken_rooms
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST
 from perfsage.features.npu.depths import deep_formats
@@ -125,7 +125,7 @@ def _live(
         counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows))
         live = alone = counted.astype(np.float64)
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
-        replaced = {"instead": dying + born, "doubled": dying + born, "beside": born}
+        replaced = dict.fromkeys(("instead", "doubled", EXCHANGED), dying + born) | {"beside": born}
         for name, (there, room) in rooms.items():
             if name == BETWEEN:
                 live = np.where(there & (inner == 0), live + room, live)
