@@ -14,6 +14,7 @@ from perfsage.features.npu.columns import LEAST_CYCLES
 from perfsage.graph import read_graph
 from profilers.npu.configuration import parse_configuration
 from profilers.npu.tasks import _compile, _rows
+from tests.predictor.npu import operator_cycles
 
 _SRAM = ("SramFeatureMap_read", "SramFeatureMap_write", "SramWeights_read")
 
@@ -92,3 +93,15 @@ def test_a_transpose_takes_what_enters_as_a_whole() -> None:
     builder.output(builder.conv(x, 8, kernel=(3, 3)))
     features = extract_features(read_graph(builder.finish()))
     assert features.cost("far_u65_512")[0] == 3 * 32 * 24
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u55-128", "ethos-u65-512"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_swap_of_two_axes_is_read_and_written_once(device: str, inside: bool) -> None:
+    b = Builder(dtype="int8", seed=3)
+    x = b.input((1, 256, 2, 12))
+    x = b.transpose(b.add(x, x) if inside else x, (0, 1, 3, 2))
+    b.output(b.add(x, x) if inside else x)
+    types, made, theirs = operator_cycles(device, b.finish())
+    row = list(types).index("TRANSPOSE")
+    assert made[row] == pytest.approx(theirs[row], abs=1.0)

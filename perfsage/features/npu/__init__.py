@@ -12,5 +12,6 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - when operators run: `schedule`; rooms beside tensors: `broken_rooms`, `resizing_rooms`;
 - tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `chains`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `broadcasts`.
+  `products`, `squares`, `turns`, `transposes`, `broadcasts`,
+  `multiples`.
 """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.formats import BRICK
+from perfsage.features.npu.formats import BRICK, multiples
 from perfsage.features.npu.work import INTEGER_BYTES, Float64, round_up
 from perfsage.features.operands import Operands
 
 Flags = NDArray[np.bool_]
 BETWEEN = "between"
 """Room for the integers of a product, which are in DRAM where there is any."""
+EXCHANGED = "exchanged"
+"""Room for images of which two axes are exchanged."""
 
 
 def broken_rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, tuple[Flags, Float64]]:
@@ -36,6 +38,10 @@ def broken_rooms(operands: Operands, refused: Flags, *, u85: bool) -> dict[str, 
         depth = operands.dimensions[operands.data, 3]
         rows = operands.elements[operands.data] / depth
         rooms[BETWEEN] = (products, INTEGER_BYTES * rows * (depth + 1.0))
+    several = (multiples(operands) > 1) & ~refused
+    if several.any():
+        # Each exchange reads all of one tensor and writes another.
+        rooms[EXCHANGED] = (several, 2.0 * round_up(operands.elements[operands.result], BRICK))
     return rooms
 
 

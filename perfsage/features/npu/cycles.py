@@ -33,6 +33,7 @@ from perfsage.features.npu.work import (
     CONVOLUTION,
     ELEMENTWISE,
     NOTHING,
+    POOLING,
     PRODUCT,
     SOFTMAX,
     SQUARES,
@@ -130,16 +131,20 @@ def _add_turns(made: Float64, work: Work) -> None:
 
 def _costs_u55(work: Work) -> Float64:
     """Return the columns of COSTS on U55 and U65, float64[n, accelerators, costs]."""
-    found = shared_blocks(work, _GEOMETRIES_U55, choose_blocks)
+    # Blocks of a transpose are those of its input.
+    straight = untransposed(work, TRANSPOSED)[0]
+    found = shared_blocks(straight, _GEOMETRIES_U55, choose_blocks)
     once = work
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U55)
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
     blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
-    micro_h, micro_w, micro_c = systems.micro.T
-    copied = ceil_div(work.in_h, micro_h) * ceil_div(work.in_w, micro_w) * ceil_div(work.in_c, micro_c) * 4.0
     streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
-    cycles = np.where((work.kind == TRANSPOSED)[:, None], copied[:, None], streamed)
+    # A transpose takes as long as its reading or its writing.
+    near = np.maximum(bytes_moved.enter, bytes_moved.leave)
+    far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far)
+    copied = np.stack([near, near, far, far], axis=1)
+    cycles = np.where((work.kind == TRANSPOSED)[:, None], copied, streamed)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
     return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
@@ -149,7 +154,7 @@ def _costs_u85(work: Work) -> Float64:
     """Return the same on U85; 0 for what it does while another operator writes."""
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
     # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
-    straight, turned = untransposed(work)
+    straight, turned = untransposed(work, POOLING)
     # Blocks are those of stripes where an operator is worked off in stripes.
     striped = [straight.stripe(geometry.spill) for geometry in _GEOMETRIES_U85]
     micros = [

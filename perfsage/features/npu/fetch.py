@@ -67,10 +67,6 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     elements = _reads(work, blocks)
     read = elements * read_waste
     written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide * work.larger
-    # A transpose takes what enters or leaves the graph as a whole.
-    whole = np.where(work.kind == TRANSPOSED, work.out_h * work.out_w * work.out_c, np.inf)
-    read = np.where(work.source == EDGE, np.minimum(read, whole), read)
-    written = np.where(work.target == EDGE, np.minimum(written, whole), written)
     scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
@@ -108,6 +104,10 @@ def _transfers(
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
     written = written * np.minimum(blocks.depth, work.out_c) * work.wide
+    # A transpose is read and written as a whole.
+    whole = work.kind == TRANSPOSED
+    read = np.where(whole, work.in_h * work.in_w * work.in_c, read)
+    written = np.where(whole, work.out_h * work.out_w * work.out_c, written)
     near, edge = systems.near, systems.edge
     enters, leaves = _is_far(work, systems)
     enter = np.where(enters, edge.read_latency, near.read_latency)
@@ -138,7 +138,8 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
     streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary * work.smaller)
-    return np.where(work.kind == ELEMENTWISE, streamed, blocked)
+    read = np.where(work.kind == ELEMENTWISE, streamed, blocked)
+    return np.where(work.kind == TRANSPOSED, work.in_h * work.in_w * work.in_c, read)
 
 
 def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float64:

@@ -57,6 +57,9 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     for linear, kind in ((renamed[:, None] | rows, LINEAR), (np.stack([refused, refused], axis=1), EDGE)):
         for place, table in enumerate((subgraph.columns.operator_inputs, subgraph.columns.operator_outputs)):
             formats[table.values[linear[table.row_indices, place]]] = kind
+    # What is transposed at last is written in rows.
+    several = operands.result[multiples(operands) > 1]
+    formats[several] = np.maximum(formats[several], LINEAR)
     formats[(_laid_out(subgraph, operands) | _uneven(subgraph, operands)) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
     aliases = np.flatnonzero(operands.is_type(*ALIASES))
@@ -82,6 +85,17 @@ def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:
     half = subgraph.columns.attribute("half_pixel_centers").astype(np.bool_)
     pixels = operands.dimensions[operands.data][:, 1:3].prod(axis=1)
     return np.asarray(doubled & half & (pixels > 1))
+
+
+def multiples(operands: Operands) -> NDArray[np.float64]:
+    """Return how many channels a depthwise convolution gives for each of its own, float64[n]; else 1.
+
+    One of a single channel is an ordinary convolution.
+    """
+    depth = np.maximum(operands.dimensions[operands.data, 3], 1.0)
+    result = operands.dimensions[operands.result, 3]
+    several = operands.is_type("DEPTHWISE_CONV_2D") & (depth > 1) & (result >= depth) & (result % depth == 0)
+    return np.where(several, result / depth, 1.0)
 
 
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:

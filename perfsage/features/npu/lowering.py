@@ -32,6 +32,7 @@ from perfsage.features.npu.formats import (
     LINEAR,
     PARTS,
     REDUCTIONS,
+    multiples,
     squarest,
 )
 from perfsage.features.npu.geometry import OUTPUT_KINDS
@@ -263,7 +264,11 @@ def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
     draft.batch *= groups
     draft.out[:, 2] = np.ceil(draft.out[:, 2] / groups)
     draft.into[:, 2] /= groups
-    return groups
+    # So does a depthwise one for each channel that it gives for one of its own.
+    several = multiples(operands)
+    draft.batch *= several
+    draft.out[:, 2] /= several
+    return groups * several
 
 
 def _split_far_strides(draft: Draft, spans: Float64) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.broken_rooms import BETWEEN, broken_rooms
+from perfsage.features.npu.broken_rooms import BETWEEN, EXCHANGED, broken_rooms
 from perfsage.features.npu.cascades import Ranges
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS, deep_formats
@@ -130,7 +130,7 @@ def _live(
         counted = live_bytes(begin[used], end[used], bytes_[used].astype(np.int64), len(rows))
         live = alone = counted.astype(np.float64)
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
-        replaced = {"instead": dying + born, "beside": born}
+        replaced = dict.fromkeys(("instead", EXCHANGED), dying + born) | {"beside": born}
         replaced[RIMMED] = replaced[HALF] = np.minimum(dying, born)
         for name, (there, room) in rooms.items():
             if name == BETWEEN:

@@ -10,13 +10,16 @@ from perfsage.features.npu.blocks import SUM_BYTES, Blocks
 from perfsage.features.npu.blocks_alone import GRANULE, MOST
 from perfsage.features.npu.blocks_u85 import choose_blocks_u85
 from perfsage.features.npu.geometry import Geometry
-from perfsage.features.npu.work import POOLING, Flags, Float64, Work, round_up
+from perfsage.features.npu.work import Flags, Float64, Work, round_up
 
 
-def untransposed(work: Work) -> tuple[Work, Flags]:
-    """Return work for U85 with the results of transposes in the shape of their data, and which these are."""
+def untransposed(work: Work, kind: int) -> tuple[Work, Flags]:
+    """Return work with the results of transposes in the shape of their data, and which these are.
+
+    `kind` is what transposes are: TRANSPOSED on U55 and U65, POOLING on U85.
+    """
     ins, outs = (np.stack([getattr(work, f"{end}_{a}") for a in "hwc"]) for end in ("in", "out"))
-    turned = (work.kind == POOLING) & (ins != outs).any(axis=0) & (ins.prod(axis=0) == outs.prod(axis=0))
+    turned = (work.kind == kind) & (ins != outs).any(axis=0) & (ins.prod(axis=0) == outs.prod(axis=0))
     turned &= work.kernel_h * work.kernel_w == 1
     # Where only sides of 1 move, elements stay where they are.
     turned &= (_without_ones(ins) != _without_ones(outs)).any(axis=0)
