@@ -7,7 +7,6 @@ import pytest
 from benchmarks.npu_formulas import ours, vela
 from dataset.builder import Builder
 from perfsage.features import extract_features
-from perfsage.features.npu.columns import COMMAND_CYCLES
 from perfsage.graph import read_graph
 from tests.predictor.npu import operator_cycles
 
@@ -29,7 +28,7 @@ def test_multiples_are_convolutions_and_exchanges(
 ) -> None:
     types, made, theirs = operator_cycles(device, _multiplied(*sizes))
     row = list(types).index("DEPTHWISE_CONV_2D")
-    assert made[row] == pytest.approx(theirs[row], rel=within, abs=COMMAND_CYCLES)
+    assert made[row] == pytest.approx(theirs[row], rel=within, abs=1)
 
 
 @pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])

@@ -106,7 +106,8 @@ def _estimate(work: Work) -> Float64:
     busy = np.flatnonzero((work.kind != NOTHING) & ~((work.kind == SQUARES) & (work.kind_u85 == SQUARES)))
     if len(busy):
         old = work.take(busy)
-        made[busy[:, None], :, _OLD] = _costs_u55(old)
+        # Nothing is done on the way out there but functions.
+        made[busy[:, None], :, _OLD] = _costs_u55(replace(old, chained=np.zeros(len(old))))
         made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
     if broken.any():
         break_up(made, COSTS, work)
