@@ -18,7 +18,8 @@ from perfsage.features import (
     type_index,
 )
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.formats import fused, makers
+from perfsage.features.npu.formats import makers
+from perfsage.features.npu.fusing import fused
 from perfsage.features.operands import Operands
 from perfsage.features.types import BUILTIN_SLOTS
 from perfsage.graph import read_graph

@@ -4,14 +4,14 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 
 - `estimate` is what others call: `columns` for cycles and bytes, `memory` for SRAM, `refusals` for the CPU;
 - what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `stale_slices`, `depths`,
-  `deep_shapes`, `ends` and `formats`;
+  `deep_shapes`, `deep_formats`, `ends` and `formats`;
 - accelerators: `geometry` describes them, `systems` puts them side by side;
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
 - weights that are copied ahead: `prefetch`, `slices`;
 - when operators run: `schedule`; rooms beside tensors: `broken_rooms`, `resizing_rooms`;
-- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `chains`, `constants`, `wholes`;
+- functions on the way out: `fusing`, `activations`, `chains`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `broadcasts`,
-  `multiples`.
+  `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`.
 """

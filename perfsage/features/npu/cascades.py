@@ -22,10 +22,10 @@ from perfsage.features.npu.formats import (
     BRICKS,
     JOINTS,
     PARTS,
-    fused,
     in_rows,
     tensor_formats,
 )
+from perfsage.features.npu.fusing import fused
 from perfsage.features.npu.wholes import wholes
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 from perfsage.features.operands import Operands

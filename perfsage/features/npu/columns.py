@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_bytes, uniform_bytes
+from perfsage.features.npu.activations import add_activations
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
@@ -69,6 +70,7 @@ def npu_columns(
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
     add_exchanges(made, operands, work, refused)
+    add_activations(made, subgraph, operands, work, refused)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))

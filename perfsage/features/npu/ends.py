@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST, kinds_u85
+from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
-from perfsage.features.npu.depths import deep_formats, deepened
+from perfsage.features.npu.depths import deepened
 from perfsage.features.npu.draft import Draft
-from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, fused, in_rows, tensor_formats
+from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, in_rows, tensor_formats
+from perfsage.features.npu.fusing import fused, own_activation
 from perfsage.features.npu.wholes import written_share
 from perfsage.features.npu.work import NOTHING, Flags, Float64
 from perfsage.features.operands import Operands
@@ -48,6 +50,7 @@ def ends_of(
     """
     activation = subgraph.columns.attribute("fused_activation_function")
     table, clamped = np.zeros(len(draft.kind), dtype=np.bool_), (activation > 0) & (activation <= 3)
+    clamped &= ~own_activation(subgraph, operands)
     within, makers = fused(subgraph, operands, np.asarray(refused.any(axis=1)))
     owner = np.where(within, makers, np.arange(len(within)))
     functions = operands.is_type(*TABLES)

@@ -138,17 +138,6 @@ def renaming(operands: Operands) -> Flags:
 
 
 @remembered
-def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags, NDArray[np.int64]]:
-    """Return which operators are done while their producer writes, and each one's producer (its row).
-
-    These are functions that alone read what an operator makes.
-    """
-    maker = makers(subgraph, operands, refused | operands.is_type(*FUNCTIONS))[operands.data]
-    alone = (operands.readers[operands.data] == 1) & (maker >= 0)
-    return np.asarray(operands.is_type(*FUNCTIONS) & alone & ~refused), maker
-
-
-@remembered
 def makers(subgraph: Subgraph, operands: Operands, unable: Flags) -> NDArray[np.int64]:
     """Return the row of what computes each tensor, int64[tensors + 1]; -1 where nothing does.
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from perfsage.features.npu.broken_rooms import BETWEEN, EXCHANGED, broken_rooms
 from perfsage.features.npu.cascades import Ranges
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS, deep_formats
+from perfsage.features.npu.deep_formats import deep_formats
+from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room

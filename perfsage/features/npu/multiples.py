@@ -8,6 +8,7 @@ these [m, h, w, c] are transposed to [h, w, c, m] at last, which takes up to sev
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.formats import multiples
@@ -32,13 +33,17 @@ def add_exchanges(made: Float64, operands: Operands, work: Work, refused: Flags)
     for low, exchanges in ((False, _EXCHANGES), (True, _OF_A_ROW)):
         rows = np.flatnonzero(several & ((work.out_h == 1) == low))
         for exchange in exchanges if len(rows) else ():
-            cost = npu_costs(_exchanged(work.take(rows), count[rows], exchange))
-            column = {name: cost[:, place] for place, name in enumerate(COSTS)}
-            near = np.maximum(column["near"], column["near_alone"])
-            far = np.maximum(column["far"], column["far_alone"])
-            made[rows, 0] += np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _EDGE))
-            for place, each in ((1, near), (2, far), (3, far)):
-                made[rows, place] += each
+            add_costs(made, rows, npu_costs(_exchanged(work.take(rows), count[rows], exchange)))
+
+
+def add_costs(made: Float64, rows: NDArray[np.int64], costs: Float64) -> None:
+    """Add what follows operators to the columns of NPUs, float64[n, 6, d]; `costs` as in `npu_costs`."""
+    column = {name: costs[:, place] for place, name in enumerate(COSTS)}
+    near = np.maximum(column["near"], column["near_alone"])
+    far = np.maximum(column["far"], column["far_alone"])
+    made[rows, 0] += np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _EDGE))
+    for place, each in ((1, near), (2, far), (3, far)):
+        made[rows, place] += each
 
 
 def _exchanged(work: Work, several: Float64, exchange: tuple[str, str, str, tuple[int, ...]]) -> Work:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import absorbed_padding
-from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS, fused
+from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS
+from perfsage.features.npu.fusing import fused
 from perfsage.features.npu.schedule import direct_parts
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph

@@ -1,0 +1,38 @@
+"""Activations that an NPU does on their own, although the file has them as options (`fusing`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.deep_shapes import deep_shapes
+from perfsage.features.npu.formats import LINEAR
+from perfsage.features.npu.fusing import own_activation
+from perfsage.features.npu.geometry import OUTPUT_KINDS
+from perfsage.features.npu.multiples import add_costs
+from perfsage.features.npu.work import NOTHING, POOLING, Flags, Float64, Work
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+
+def add_activations(
+    made: Float64, subgraph: Subgraph, operands: Operands, work: Work, refused: Flags
+) -> None:
+    """Add those to the columns of NPUs, float64[n, 6, d]; `refused` as in `refusals`."""
+    rows = np.flatnonzero(own_activation(subgraph, operands) & (work.kind != NOTHING) & ~refused.all(axis=1))
+    if len(rows):
+        add_costs(
+            made, rows, npu_costs(_activation(work.take(rows), operands.elements[operands.result[rows]]))
+        )
+
+
+def _activation(work: Work, elements: Float64) -> Work:
+    """Return activations of so many elements, which read rows, as work."""
+    made = work.plain(len(work))
+    made["kind"] = made["kind_u85"] = np.full_like(work.kind, POOLING)
+    made["output"] = np.full_like(work.output, OUTPUT_KINDS.index("other"))
+    for axis, side in zip("hwc", deep_shapes(elements).T, strict=True):
+        made[f"in_{axis}"] = made[f"out_{axis}"] = side
+    made["source"] = made["source_u85"] = np.full_like(work.source, LINEAR)
+    made |= {"target": work.target, "target_u85": work.target_u85, "target_spill": work.target_spill}
+    return Work(**made)

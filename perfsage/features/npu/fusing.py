@@ -1,0 +1,50 @@
+"""Which functions an NPU does while what they read is on its way out, and which it does on their own.
+
+A function of few channels gets another shape (`depths`), and what looks at more than one element at a time
+cannot write that: Vela 5 then makes an operator of the function (`CanPack`), even of an activation that the
+file has as an option of a convolution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.depths import deepened, parts, shallow
+from perfsage.features.npu.formats import FUNCTIONS, makers
+from perfsage.features.operands import Operands, remembered
+from perfsage.graph import Subgraph
+
+Flags = NDArray[np.bool_]
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+_POOLINGS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+
+
+@remembered
+def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags, NDArray[np.int64]]:
+    """Return which operators are done while their producer writes, and each one's producer (its row).
+
+    These are functions that alone read what an operator makes.
+    """
+    maker = makers(subgraph, operands, refused | operands.is_type(*FUNCTIONS))[operands.data]
+    within = operands.is_type(*FUNCTIONS) & (operands.readers[operands.data] == 1) & (maker >= 0) & ~refused
+    if within.any():
+        own = deepened(subgraph, operands, np.arange(len(within)))
+        within &= ~(own & _bound_to_shape(subgraph, operands)[maker])
+    return np.asarray(within), maker
+
+
+@remembered
+def own_activation(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators have an activation that becomes an operator of its own, bool[n]."""
+    bound = shallow(operands) & _bound_to_shape(subgraph, operands)
+    bound &= subgraph.columns.attribute("fused_activation_function") > 0
+    return np.asarray(bound & ~parts(subgraph, operands)[1, operands.result])
+
+
+def _bound_to_shape(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators cannot write what gets another shape: they look at more than one element."""
+    attribute = subgraph.columns.attribute
+    names = ("filter_height", "filter_width", "stride_h", "stride_w")
+    windows = np.logical_or.reduce([attribute(name) > 1 for name in names])
+    return np.asarray(operands.is_type(*_CONVOLUTIONS) | (operands.is_type(*_POOLINGS) & windows))
