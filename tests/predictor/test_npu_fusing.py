@@ -35,3 +35,13 @@ def _made(build: Any) -> bytes:
 def test_an_activation_of_its_own_is_read_and_written_in_rows() -> None:
     features = extract_features(read_graph(_made(NETWORKS["an option"])))
     assert features.cost("block_live_bytes")[0] == 60 * 80 * (16 + 4)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u55-256", "ethos-u65-512", "ethos-u85-1024"])
+def test_a_convolution_in_pieces_takes_as_long_as_vela_says(device: str) -> None:
+    def build(b: Builder, x: Any) -> Any:
+        y = b.conv(x, 32, kernel=3, stride=4, padding="valid", activation="relu")
+        return b.conv(y, 16)
+
+    _, ours, theirs = operator_cycles(device, _made(build))
+    assert ours[0] == pytest.approx(theirs[0], rel=0.03)

@@ -6,7 +6,8 @@ import numpy as np
 
 from perfsage.features.npu.cycles import npu_costs
 from perfsage.features.npu.deep_shapes import deep_shapes
-from perfsage.features.npu.formats import LINEAR
+from perfsage.features.npu.depths import shallow
+from perfsage.features.npu.formats import BRICKS, LINEAR
 from perfsage.features.npu.fusing import own_activation
 from perfsage.features.npu.geometry import OUTPUT_KINDS
 from perfsage.features.npu.multiples import add_costs
@@ -21,18 +22,18 @@ def add_activations(
     """Add those to the columns of NPUs, float64[n, 6, d]; `refused` as in `refusals`."""
     rows = np.flatnonzero(own_activation(subgraph, operands) & (work.kind != NOTHING) & ~refused.all(axis=1))
     if len(rows):
-        add_costs(
-            made, rows, npu_costs(_activation(work.take(rows), operands.elements[operands.result[rows]]))
-        )
+        results = operands.dimensions[operands.result[rows]]
+        add_costs(made, rows, npu_costs(_activation(work.take(rows), results, shallow(operands)[rows])))
 
 
-def _activation(work: Work, elements: Float64) -> Work:
-    """Return activations of so many elements, which read rows, as work."""
+def _activation(work: Work, results: Float64, deep: Flags) -> Work:
+    """Return activations of `results` float64[k, 4] as work; those that are `deep` bool[k] read rows."""
     made = work.plain(len(work))
     made["kind"] = made["kind_u85"] = np.full_like(work.kind, POOLING)
     made["output"] = np.full_like(work.output, OUTPUT_KINDS.index("other"))
-    for axis, side in zip("hwc", deep_shapes(elements).T, strict=True):
+    shapes = np.where(deep[:, None], deep_shapes(results.prod(axis=1)), results[:, 1:])
+    for axis, side in zip("hwc", shapes.T, strict=True):
         made[f"in_{axis}"] = made[f"out_{axis}"] = side
-    made["source"] = made["source_u85"] = np.full_like(work.source, LINEAR)
+    made["source"] = made["source_u85"] = np.where(deep, LINEAR, BRICKS)
     made |= {"target": work.target, "target_u85": work.target_u85, "target_spill": work.target_spill}
     return Work(**made)

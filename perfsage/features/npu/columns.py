@@ -9,6 +9,7 @@ from perfsage.features.coding import coded_bytes, uniform_bytes
 from perfsage.features.npu.activations import add_activations
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
+from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
 from perfsage.features.npu.formats import EDGE, TABLES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
@@ -156,4 +157,4 @@ def _prefetch(
         tail=_tails(work, operands, cost["planned"]),
         **{name: cost[name] for name in same},
     )
-    return prefetched(task, busy[:, IS_U85], begins)
+    return fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)

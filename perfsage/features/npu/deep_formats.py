@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.depths import deepened
+from perfsage.features.npu.depths import deepened, shallow
 from perfsage.features.npu.formats import BRICKS, LINEAR
 from perfsage.features.npu.fusing import own_activation
 from perfsage.features.operands import Operands
@@ -31,7 +31,7 @@ def deep_formats(
             formats = formats.copy()
             formats[made] = np.where(formats[made] == BRICKS, LINEAR, formats[made])
     deep = deepened(subgraph, operands, owner)[owner]
-    written = deep | own_activation(subgraph, operands)[owner]
+    written = deep | (own_activation(subgraph, operands) & shallow(operands))[owner]
     if not written.any():
         return formats
     columns = subgraph.columns

@@ -2,7 +2,7 @@
 
 A function of few channels gets another shape (`depths`), and what looks at more than one element at a time
 cannot write that: Vela 5 then makes an operator of the function (`CanPack`), even of an activation that the
-file has as an option of a convolution.
+file has as an option of a convolution. The same becomes of what follows a convolution in pieces.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from perfsage.graph import Subgraph
 
 Flags = NDArray[np.bool_]
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+MOST_STRIDE = 3
+"""What is beyond becomes a convolution for each output where nothing is padded."""
 _POOLINGS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -30,7 +32,8 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
     within = operands.is_type(*FUNCTIONS) & (operands.readers[operands.data] == 1) & (maker >= 0) & ~refused
     if within.any():
         own = deepened(subgraph, operands, np.arange(len(within)))
-        within &= ~(own & _bound_to_shape(subgraph, operands)[maker])
+        bound = own & _bound_to_shape(subgraph, operands)[maker]
+        within &= ~(bound | in_pieces(subgraph, operands)[maker])
     return np.asarray(within), maker
 
 
@@ -38,8 +41,24 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
 def own_activation(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which operators have an activation that becomes an operator of its own, bool[n]."""
     bound = shallow(operands) & _bound_to_shape(subgraph, operands)
-    bound &= subgraph.columns.attribute("fused_activation_function") > 0
-    return np.asarray(bound & ~parts(subgraph, operands)[1, operands.result])
+    bound &= ~parts(subgraph, operands)[1, operands.result]
+    active = subgraph.columns.attribute("fused_activation_function") > 0
+    return np.asarray(active & (bound | in_pieces(subgraph, operands)))
+
+
+@remembered
+def in_pieces(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators become a convolution for each output, bool[n]."""
+    attribute, sides = subgraph.columns.attribute, slice(1, 3)
+    stride = np.stack([attribute("stride_h"), attribute("stride_w")], axis=1)
+    far = operands.is_type("CONV_2D") & operands.has_weight & (stride.max(axis=1) > MOST_STRIDE)
+    if not far.any():
+        return np.asarray(far)
+    dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1)
+    dimensions = operands.dimensions
+    spans = (dimensions[operands.weight][:, sides] - 1.0) * np.maximum(dilation, 1) + 1.0
+    reach = (dimensions[operands.result][:, sides] - 1.0) * stride + spans
+    return np.asarray(far & (reach <= dimensions[operands.data][:, sides]).all(axis=1))
 
 
 def _bound_to_shape(subgraph: Subgraph, operands: Operands) -> Flags:

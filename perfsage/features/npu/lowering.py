@@ -35,6 +35,7 @@ from perfsage.features.npu.formats import (
     multiples,
     squarest,
 )
+from perfsage.features.npu.fusing import MOST_STRIDE, in_pieces
 from perfsage.features.npu.geometry import OUTPUT_KINDS
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.turns import turns
@@ -62,7 +63,7 @@ from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 from perfsage.graph.columns import Columns
 
-MOST_STRIDE, MOST_DILATION = 3, 2
+MOST_DILATION = 2
 FULL_RANK = 4
 
 _KINDS = {
@@ -101,7 +102,7 @@ def work_of(
     spans = (draft.kernel - 1) * draft.dilation + 1
     _fill_dilations(draft, spans)
     groups = _split_groups(draft, operands, shapes)
-    far = _split_far_strides(draft, spans)
+    far = _split_far_strides(draft, spans, in_pieces(subgraph, operands))
     share = copy_parts(draft, subgraph, operands, refused)
     spread_reductions(draft, operands)
     drop_padding(draft, subgraph, operands)
@@ -271,14 +272,14 @@ def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
     return groups * several
 
 
-def _split_far_strides(draft: Draft, spans: Float64) -> NDArray[np.int64]:
-    """Return how a stride that is too far is split, int64[n]: into a convolution for each output.
+def _split_far_strides(draft: Draft, spans: Float64, pieces: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how a stride that is too far is split, int64[n]: into a convolution for each output (`pieces`).
 
     With padding it is one for each of the kernel's elements, which only U85 does.
     """
     far = (draft.kind == CONVOLUTION) & (draft.stride.max(axis=1) > MOST_STRIDE)
-    reach = (draft.out[:, :2] - 1) * draft.stride + spans
-    split = far & (reach <= draft.into[:, :2]).all(axis=1)
+    split = far & pieces
     draft.batch[split] *= draft.out[split, 0] * draft.out[split, 1]
     draft.out[split, :2] = 1.0
+    draft.into[split, :2] = spans[split]
     return np.where(split, BY_OUTPUT, np.where(far, BY_KERNEL, 0))
