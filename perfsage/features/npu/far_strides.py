@@ -17,7 +17,7 @@ from perfsage.features.npu.slices import SPLIT_DEPTH
 from perfsage.features.npu.work import BY_OUTPUT, Float64, Work, round_up
 
 _FAR_RATE, _FAR_WEIGHTS, _FAR_LATENCY = np.array(
-    [(g.far.rate, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
+    [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 ).T
 _NEAR_WEIGHTS, _NEAR_LATENCY = np.array(
     [(g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]

@@ -179,6 +179,9 @@ def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:
         kind[operands.is_type(*names)] = value
     # A depthwise convolution of one channel is an ordinary one.
     kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
+    # And one of groups of a channel each, in and out, is a depthwise one.
+    single = (shapes[:, 9] == 1) & (shapes[:, 6] > 1) & (shapes[:, 3] == shapes[:, 6])
+    kind[operands.is_type("CONV_2D") & operands.has_weight & single] = DEPTHWISE
     kernel = shapes[:, 7:9].copy()
     windowed = (kind == CONVOLUTION) | (kind == DEPTHWISE) | (kind == POOLING)
     kernel[~windowed | operands.is_type(BILINEAR, NEAREST, *COPIES)] = 1.0
@@ -261,7 +264,7 @@ def _fill_dilations(draft: Draft, spans: Float64) -> None:
 def _split_groups(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
     """A grouped convolution becomes one for each group; return how many."""
     ratio = np.maximum(np.floor(draft.into[:, 2] / shapes[:, 9]), 1.0)
-    groups = np.where(operands.is_type("CONV_2D"), ratio, 1.0)
+    groups = np.where(operands.is_type("CONV_2D") & (draft.kind == CONVOLUTION), ratio, 1.0)
     draft.batch *= groups
     draft.out[:, 2] = np.ceil(draft.out[:, 2] / groups)
     draft.into[:, 2] /= groups
