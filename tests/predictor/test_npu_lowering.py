@@ -12,6 +12,7 @@ from perfsage.features import GraphFeatures, extract_features
 from perfsage.features.npu.columns import LEAST_CYCLES
 from perfsage.graph import read_graph
 from profilers.npu.tasks import compile_model
+from tests.predictor.npu import operator_cycles
 
 
 def _made(build: Any, shape: tuple[int, ...] = (1, 16, 16, 32)) -> tuple[GraphFeatures, bytes]:
@@ -103,3 +104,25 @@ def test_floats_are_left_to_the_cpu() -> None:
     b.output(b.conv(b.input((1, 8, 8, 4)), 8))
     features = extract_features(read_graph(b.finish()))
     assert np.all(features.cost("cycles_u85_1024") == 0)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u55-256", "ethos-u65-256"])
+@pytest.mark.parametrize(("shape", "size"), [((1, 20, 20, 48), (40, 40)), ((1, 1, 1, 16), (20, 20))])
+def test_doubling_in_phases_takes_as_long_as_vela_says(
+    device: str, shape: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    b = Builder(dtype="int8", seed=3)
+    x = b.resize_bilinear(b.conv(b.input(shape), shape[-1]), size, half_pixel=True)
+    b.output(b.conv(x, 8))
+    types, ours, theirs = operator_cycles(device, b.finish())
+    row = list(types).index("RESIZE_BILINEAR")
+    assert ours[row] == pytest.approx(theirs[row], rel=0.04)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+def test_groups_of_one_channel_are_a_depthwise_convolution(device: str) -> None:
+    b = Builder(dtype="int8", seed=3)
+    x = b.conv(b.input((1, 40, 40, 8)), 8)
+    b.output(b.conv(b.conv(x, 8, kernel=3, stride=2, groups=8), 8))
+    _, ours, theirs = operator_cycles(device, b.finish())
+    assert ours[1] == pytest.approx(theirs[1], rel=0.02)

@@ -15,6 +15,7 @@ from perfsage.features.npu.formats import EDGE, TABLES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import add_exchanges
+from perfsage.features.npu.phases import add_rims
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
@@ -72,6 +73,7 @@ def npu_columns(
     add_reductions(made, subgraph, operands, work)
     add_exchanges(made, operands, work, refused)
     add_activations(made, subgraph, operands, work, refused)
+    add_rims(made, subgraph, operands, work, refused)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))

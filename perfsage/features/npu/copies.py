@@ -21,7 +21,7 @@ def lower_resizing(draft: Draft, operands: Operands, half_pixel: NDArray[np.bool
 
     It doubles images until they are large enough, by a pooling of one element, and takes the mean over as
     many elements as it enlarges by at last. With half-pixel centres these are four depthwise convolutions
-    over a quarter each, and a single pixel is added to zeros.
+    (`phases`), and a single pixel is added to zeros.
     """
     bilinear, nearest = operands.is_type(BILINEAR), operands.is_type(NEAREST)
     factor = np.maximum(draft.out[:, :2] / np.maximum(draft.into[:, :2], 1.0), 1.0).max(axis=1)
@@ -31,6 +31,9 @@ def lower_resizing(draft: Draft, operands: Operands, half_pixel: NDArray[np.bool
     draft.kind[bilinear & single] = ELEMENTWISE
     draft.kind[pooled] = POOLING
     draft.kernel[phases] = 2.0
+    # Each writes every other pixel, and counts those between.
+    draft.out[phases, :2] = 2.0 * draft.into[phases, :2] - 1.0
+    draft.into[phases, :2] += 1.0
     draft.kernel[bilinear & pooled] = np.minimum(factor, MOST_ENLARGED)[bilinear & pooled, None]
     elements = np.maximum(draft.kernel.prod(axis=1), 4.0)
     doublings = (1.0 - 4.0 * factor**-2.0) / 3.0 * 4.0 / elements

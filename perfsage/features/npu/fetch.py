@@ -71,7 +71,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
-    beside = work.beside * systems.far.burst / np.minimum(blocks.depth, systems.far.burst)
+    beside = work.beside * constant_waste(work, systems.far.burst, blocks)
     outside = systems.far.is_dram
     read, constant = read - work.constant, work.constant * constant_waste(work, systems.far.burst, blocks)
     far_read = np.where(far_in & outside, read, 0.0) + beside + constant

@@ -32,6 +32,7 @@ from perfsage.features.npu.formats import (
     LINEAR,
     PARTS,
     REDUCTIONS,
+    in_phases,
     multiples,
     squarest,
 )
@@ -109,6 +110,8 @@ def work_of(
     ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
+    phases = in_phases(subgraph, operands)
+    ends.source[phases] = np.maximum(ends.source[phases], LINEAR)
     merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
     return Work(
         kind=draft.kind,

@@ -23,7 +23,7 @@ _EXCHANGES = (
 )
 _OF_A_ROW = (("m", "h", "wc", (1, 0, 2)), ("m", "w", "c", (1, 0, 2)), ("w", "m", "c", (0, 2, 1)))
 """The three sides that each exchange sees, as products of axes, and their order after it."""
-_NEAR, _EDGE = np.array([(g.near.rate, g.edge.rate) for g in GEOMETRIES]).T
+_NEAR, _EDGE, _FAR = np.array([(g.near.rate, g.edge.rate, g.far.rate) for g in GEOMETRIES]).T
 
 
 def add_exchanges(made: Float64, operands: Operands, work: Work, refused: Flags) -> None:
@@ -41,7 +41,9 @@ def add_costs(made: Float64, rows: NDArray[np.int64], costs: Float64) -> None:
     column = {name: costs[:, place] for place, name in enumerate(COSTS)}
     near = np.maximum(column["near"], column["near_alone"])
     far = np.maximum(column["far"], column["far_alone"])
-    made[rows, 0] += np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _EDGE))
+    # One waits for the other, whatever each of them takes longest for.
+    before = np.maximum(made[rows, 0], np.maximum(made[rows, 1] / _NEAR, made[rows, 3] / _FAR))
+    made[rows, 0] = before + np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _EDGE))
     for place, each in ((1, near), (2, far), (3, far)):
         made[rows, place] += each
 

@@ -162,6 +162,10 @@ class Work:
         # Each element of the kernel finds every input that it needs beside the one before.
         for axis in "hw":
             parts[f"in_{axis}"] = np.where(apart, getattr(self, f"out_{axis}"), parts[f"in_{axis}"])
+        # Its unit for resizing sees the image as it is, and all of the result.
+        resized = 1.0 * ((self.kind == DEPTHWISE) & (self.kind_u85 == ELEMENTWISE))
+        for axis in "hw":
+            parts[f"in_{axis}"] = parts[f"in_{axis}"] - resized
         # A product of two tensors is one for each of a batch, which lies over the rows.
         rows = np.where(self.kind_u85 == PRODUCT, self.out_h, 1.0)
         parts["in_h"] /= rows
@@ -171,8 +175,8 @@ class Work:
             constant=np.zeros(len(self)),
             doubled=np.zeros(len(self), dtype=np.bool_),
             passes=self.passes_u85 * elements * rows,
-            out_h=self.out_h / rows,
-            out_w=np.where(self.merged, self.out_c, self.out_w),
+            out_h=self.out_h / rows + resized,
+            out_w=np.where(self.merged, self.out_c, self.out_w + resized),
             out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
             target=self.target_u85,

@@ -1,0 +1,49 @@
+"""Doubling an image with half-pixel centres on U55 and U65: it gets a rim, then four convolutions read it.
+
+The image and its four edges are copied (Vela 5, `ConvertResizeBilinearHPCToDepthwise`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.formats import LINEAR, in_phases
+from perfsage.features.npu.geometry import IS_U85, OUTPUT_KINDS
+from perfsage.features.npu.multiples import add_costs
+from perfsage.features.npu.work import NOTHING, POOLING, Flags, Float64, Work
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+_OTHERS = np.array(IS_U85, dtype=np.bool_)
+_COPIES = ((1.0, "all"), (2.0, "row"), (2.0, "column"))
+
+
+def add_rims(made: Float64, subgraph: Subgraph, operands: Operands, work: Work, refused: Flags) -> None:
+    """Add these copies to the columns of NPUs, float64[n, 6, d]; `refused` as in `refusals`."""
+    rows = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING) & ~refused[:, 0])
+    if not len(rows):
+        return
+    images = operands.dimensions[operands.data[rows]][:, 1:]
+    for times, part in _COPIES:
+        costs = npu_costs(_copy(work.take(rows), images, part)) * times
+        costs[:, :, _OTHERS] = 0.0
+        add_costs(made, rows, costs)
+
+
+def _copy(work: Work, images: Float64, part: str) -> Work:
+    """Return copies of `images` float64[k, 3] or of their edges as work."""
+    made = work.plain(len(work))
+    made["kind"] = made["kind_u85"] = np.full_like(work.kind, POOLING)
+    made["output"] = np.full_like(work.output, OUTPUT_KINDS.index("other"))
+    height, width, channels = images.T
+    sides = {
+        "h": np.ones_like(height) if part == "row" else height + 2.0 * (part == "column"),
+        "w": np.ones_like(width) if part == "column" else width,
+        "c": channels,
+    }
+    for axis, side in sides.items():
+        made[f"in_{axis}"] = made[f"out_{axis}"] = side
+    for name in ("source", "target", "source_u85", "target_u85"):
+        made[name] = np.full_like(work.source, LINEAR)
+    return Work(**made)
