@@ -99,10 +99,11 @@ def _transfers(
     made[:, 0] = fetch.cycles
     near = np.maximum(cost["near"] + again + np.where(fetch.kept, late, 0.0), cost["near_alone"])
     made[:, 1] = np.maximum(near, again * _NEAR_WEIGHTS)
-    far = cost["far"] + cost["scale"]
+    scale = cost["scale"] * fetch.scales
+    far = cost["far"] + scale
     made[:, 2] = np.maximum(far + np.where(fetch.kept, once, direct), cost["far_alone"])
     awaited = np.maximum(far + np.where(fetch.kept, late, direct), direct * _FAR_WEIGHTS)
-    made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), cost["scale"] * _FAR_SCALES)
+    made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), scale * _FAR_SCALES)
     return made
 
 
@@ -154,6 +155,7 @@ def _prefetch(
         block=np.maximum(cost["depth"], 1.0),
         pass_depth=np.where(summed, np.maximum(cost["depth"], 1.0), np.inf),
         channels=work.out_c,
+        granule=np.maximum(cost["granule"], 1.0),
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
         tail=_tails(work, operands, cost["planned"]),

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
 from perfsage.features.npu.prefetch import Prefetch
 from perfsage.features.npu.slices import SPLIT_DEPTH
@@ -31,7 +30,7 @@ def fetched_in_pieces(fetch: Prefetch, cost: dict[str, Float64], coded: Float64,
         return fetch
     pieces = work.batch[rows, None]
     cycles, planned, direct = (cost[name][rows] / pieces for name in ("cycles", "planned", "cycles_direct"))
-    stored = round_up(coded[rows] + SCALE_BYTES * work.out_c[rows, None], SPLIT_DEPTH)
+    stored = round_up(coded[rows] + cost["scale"][rows] / pieces, SPLIT_DEPTH)
     copy = stored / _FAR_RATE + _FAR_LATENCY
     unmoved, buffered = stored / _FAR_WEIGHTS + _FAR_LATENCY, stored / _NEAR_WEIGHTS + _NEAR_LATENCY
     late = np.maximum(copy - planned, 0.0)

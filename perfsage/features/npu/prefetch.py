@@ -52,9 +52,10 @@ class Task:
     `weights` are coded bytes, `cycles` those of the operator with its weights in SRAM and `direct` where they
     are, `planned` and `planned_direct` the same before activations have a place in SRAM, with `enter` and
     `leave` for the first and the last transfer. `readings` is how often it reads weights, `block` the
-    channels of a block; `channels` float64[n] are the outputs', `size` float64[n] the bytes of the input.
-    `input` are the bytes of one pass over the image for `pass_depth` channels, which may come from SRAM where
-    it is `movable` bool[n, d]. The next operator's weights come during the last `tail` cycles at most.
+    channels of a block and `granule` those that scales come for; `channels` float64[n] are the outputs',
+    `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
+    `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
+    weights come during the last `tail` cycles at most.
     """
 
     weights: Float64
@@ -72,6 +73,7 @@ class Task:
     readings: Float64
     block: Float64
     channels: Float64
+    granule: Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Prefetch:
 
     `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
     `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
+    `scales` is how many times as many scales there are as without slices, each of which is rounded up.
     """
 
     kept: Flags
@@ -87,6 +90,7 @@ class Prefetch:
     first: Float64
     cycles: Float64
     slack: Float64
+    scales: Float64
 
 
 def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
@@ -119,8 +123,19 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
+    scales = np.ones(task.cycles.shape)
+    scales[row, accelerator] = np.where(kept, _scales(pairs, slack, task.granule[row, accelerator]), 1.0)
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack)
+    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales)
+
+
+def _scales(pairs: Pairs, slack: Float64, granule: Float64) -> Float64:
+    """Return how many times as many scales the slices of each pair have, float64[k]."""
+    slices = cut(pairs, slack, pairs.direct > pairs.unmoved)
+    several = slices.following > 0
+    stored = round_up(slices.first, granule) + np.where(several, round_up(slices.last, granule), 0.0)
+    stored += np.maximum(slices.following - 1.0, 0.0) * round_up(slices.next, granule)
+    return np.asarray(stored / round_up(pairs.channels, granule))
 
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:

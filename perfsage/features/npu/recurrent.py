@@ -177,6 +177,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         pass_depth=block,
         channels=channels,
         size=channels,
+        granule=np.ones(coded.shape),
         movable=np.zeros(coded.shape, dtype=np.bool_),
         tail=np.full(coded.shape, np.inf),
         **{name: cost[name] for name in same},
