@@ -41,7 +41,8 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
     deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
     sizes = np.empty((3, len(work)))
-    window = alone & ((work.span_h > 1) | (work.span_w > 1))
+    reach = np.stack([work.span_h, work.span_w, work.stride_h, work.stride_w])
+    window = alone & (reach > 1).any(axis=0)
     for rule, done in ((fitted, window), (areas, alone & ~window), (streamed, each)):
         if done.any():
             sizes[:, done] = rule(work.those(np.flatnonzero(done)), geometry, micro[done])
