@@ -124,7 +124,10 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     took = task.direct.copy()
     took[row, accelerator] = cycles
     scales = np.ones(task.cycles.shape)
-    scales[row, accelerator] = np.where(kept, _scales(pairs, slack, task.granule[row, accelerator]), 1.0)
+    # Slices end at multiples of SPLIT_DEPTH.
+    uneven = np.flatnonzero(kept & (task.granule[row, accelerator] > SPLIT_DEPTH))
+    at = row[uneven], accelerator[uneven]
+    scales[at] = _scales(pairs.take(uneven), slack[uneven], task.granule[at])
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
     return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales)
 

@@ -72,14 +72,16 @@ def _maker(subgraph: Subgraph, operands: Operands) -> Int64:
 
 def _post_order(makers: list[int], begins: list[int], ends: list[int], count: int) -> Int64:
     """Return the position of each row among those that `ends` need, after what it needs; else `count`."""
-    order, position, seen = np.full(count, count), 0, bytearray(count)
-    stack = list(ends)
+    done: list[int] = []
+    seen, stack = bytearray(count), list(ends)
     while stack:
         row = stack.pop()
         if row < 0:
-            order[~row], position = position, position + 1
+            done.append(~row)
         elif not seen[row]:
             seen[row] = 1
             stack.append(~row)
             stack.extend(makers[begins[row] : begins[row + 1]])
+    order = np.full(count, count)
+    order[done] = np.arange(len(done))
     return order
