@@ -1,8 +1,10 @@
-"""The graph network: one trunk for every device, additive and peak readouts that know the physics.
+"""The graph network: two trunks for all devices, additive and peak readouts that know the physics.
 
-Shapes: n operators and e edges of g graphs laid end to end, d devices, m metrics, w the trunk's width.
-The trunk sees no device. Each device multiplies the operators' embeddings with its own vectors, which come
-from an embedding and from its descriptors, so that a device known only by its descriptors can be predicted.
+Shapes: n operators and e edges of g graphs laid end to end, d devices, m metrics, w the width of both trunks.
+Trunks see no device. Each device multiplies the operators' embeddings with its own vectors, which come from
+an embedding and from its descriptors, so that a device known only by its descriptors can be predicted. One
+trunk is for accelerators that formulas describe, the other one for everything else: their labels ask for
+unlike things, and the many of the former would drown the few of the latter.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from perfsage.models.readout import READOUTS, DeviceTable, Outputs, read_out
 Neighbours = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps operator rows [n, w] to the mean over producers and the mean over consumers, each [n, w]."""
 
+TRUNKS = 2
 FEATURE_LIMIT = 6.0
 """Standardised features are clipped here: beyond, the network would extrapolate freely."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """Sizes of the network."""
+    """Sizes of the network; `width` is that of one trunk."""
 
     node_columns: int
     descriptor_columns: int
@@ -43,8 +46,6 @@ class Trunk(nn.Module):
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
         width = options.width
-        self.mean = nn.Buffer(torch.zeros(options.node_columns))
-        self.deviation = nn.Buffer(torch.ones(options.node_columns))
         self.types = nn.Embedding(TYPE_COUNT, options.type_width)
         self.enter = nn.Linear(options.node_columns + options.type_width, width)
         self.layers = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(options.layers))
@@ -52,9 +53,8 @@ class Trunk(nn.Module):
         self.leave = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.LayerNorm(width))
         nn.init.normal_(self.types.weight, std=0.1)
 
-    def forward(self, type_index: Tensor, node: Tensor, neighbours: Neighbours) -> Tensor:
-        """Return float32[n, w]."""
-        scaled = ((node - self.mean) / self.deviation).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+    def forward(self, type_index: Tensor, scaled: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return float32[n, options.width] of standardised features."""
         hidden = torch.relu(self.enter(torch.cat([scaled, self.types(type_index)], dim=1)))
         for linear, norm in zip(self.layers, self.norms, strict=True):
             producers, consumers = neighbours(hidden)
@@ -63,13 +63,30 @@ class Trunk(nn.Module):
         return result
 
 
+class Trunks(nn.Module):
+    """Two trunks side by side, that of described accelerators first."""
+
+    def __init__(self, options: NetworkOptions) -> None:
+        super().__init__()
+        self.mean = nn.Buffer(torch.zeros(options.node_columns))
+        self.deviation = nn.Buffer(torch.ones(options.node_columns))
+        self.parts = nn.ModuleList(Trunk(options) for _ in range(TRUNKS))
+
+    def forward(self, type_index: Tensor, node: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return float32[n, w]."""
+        scaled = ((node - self.mean) / self.deviation).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        return torch.cat([part(type_index, scaled, neighbours) for part in self.parts], dim=1)
+
+
 class DeviceBank(nn.Module):
     """Devices -> the vectors that turn embeddings into corrections, and the physical constants."""
 
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
-        size = len(READOUTS) * (options.width + 1)
-        self.width = options.width
+        self.width = TRUNKS * options.width
+        size = len(READOUTS) * (self.width + 1)
+        self.seen = nn.Buffer(torch.ones(options.devices, self.width))
+        """1 where a device may look at the embeddings, 0 where they are of the other trunk."""
         self.descriptors = nn.Buffer(torch.zeros(options.devices, options.descriptor_columns))
         self.log_rates = nn.Buffer(torch.zeros(options.devices, 4, len(TERMS)))
         self.log_limits = nn.Buffer(torch.zeros(options.devices))
@@ -93,7 +110,7 @@ class DeviceBank(nn.Module):
         vectors = own + self.describe(torch.cat([self.descriptors, described], dim=1)) * 0.1
         shaped = vectors.view(len(vectors), len(READOUTS), self.width + 1)
         return DeviceTable(
-            vectors=shaped[..., :-1],
+            vectors=shaped[..., :-1] * self.seen[:, None],
             biases=shaped[..., -1],
             log_rates=self.log_rates + rates,
             log_limits=self.log_limits,
@@ -102,14 +119,14 @@ class DeviceBank(nn.Module):
 
 
 class GraphNetwork(nn.Module):
-    """Trunk, devices, readouts and the head that says how far to trust them."""
+    """Trunks, devices, readouts and the head that says how far to trust them."""
 
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
         self.options = options
-        self.trunk = Trunk(options)
+        self.trunk = Trunks(options)
         self.devices = DeviceBank(options)
-        self.spread = nn.Linear(2 * options.width, options.devices * 4)
+        self.spread = nn.Linear(2 * TRUNKS * options.width, options.devices * 4)
 
     def forward(
         self,

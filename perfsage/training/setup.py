@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from perfsage.device import Device
+from perfsage.features.npu.geometry import geometry_of
 from perfsage.models.gnn import GraphNetwork, NetworkOptions
 from perfsage.models.physics import (
     TERMS,
@@ -48,9 +49,16 @@ def build_network(corpus: Corpus, devices: Sequence[Device], options: TrainingOp
         network.devices.log_rates.copy_(torch.from_numpy(_log_rates(corpus, devices)))
         concurrent = [concurrent_terms(device.descriptors) for device in devices]
         network.devices.concurrent.copy_(torch.tensor(concurrent))
+        network.devices.seen.copy_(torch.from_numpy(_seen(devices, options.width)))
         limits = [memory_limit_bytes(device.descriptors) for device in devices]
         network.devices.log_limits.copy_(torch.tensor(limits).log())
     return network
+
+
+def _seen(devices: Sequence[Device], width: int) -> NDArray[np.float32]:
+    """Return the embeddings that each device looks at, float32[devices, w]: one trunk's or the other's."""
+    described = np.array([geometry_of(device.descriptors) is not None for device in devices])
+    return np.repeat(np.stack([described, ~described], axis=1), width, axis=1).astype(np.float32)
 
 
 def descriptor_names(devices: Sequence[Device]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import torch
 
 from perfsage.device import Device
 from perfsage.errors import InvalidInputError
+from perfsage.features.npu.geometry import geometry_of
 from perfsage.metrics import Metric
 from perfsage.models.physics import TERMS
 from perfsage.models.readout import READOUTS, Outputs
@@ -31,6 +32,7 @@ from perfsage.training.entries import describe_entries
 from perfsage.training.evaluate import spearman
 from perfsage.training.loop import fit
 from perfsage.training.loss import batch_loss
+from perfsage.training.setup import build_network
 from profilers.registry import describe
 
 TINY = TrainingOptions(
@@ -178,6 +180,20 @@ def test_a_configuration_never_measured_is_inferred_from_its_relatives(
     own, cousin = TERMS.index("cycles_u55_256"), TERMS.index("cycles_u55_128")
     assert rates[1, own] > 1e-9 > rates[1, cousin]
     assert rates[1, own].item() == pytest.approx(rates[0, cousin].item())
+
+
+def test_described_accelerators_look_at_one_trunk_and_others_at_the_other(
+    examples: list[Example], devices: list[Device]
+) -> None:
+    described = [geometry_of(device.descriptors) is not None for device in devices]
+    assert set(described) == {True, False}
+    corpus = Corpus(examples[:16], [device.name for device in devices])
+    network = build_network(corpus, devices, TINY)
+    vectors = network.devices().vectors.detach()
+    own, other = vectors[..., : TINY.width], vectors[..., TINY.width :]
+    for row, first in enumerate(described):
+        looked, unseen = (own, other) if first else (other, own)
+        assert looked[row].any() and not unseen[row].any()
 
 
 def test_corrections_that_change_no_prediction_are_held_at_the_formulas(
