@@ -7,11 +7,10 @@ import numpy as np
 from perfsage.features.npu.cycles import npu_costs
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import shallow
+from perfsage.features.npu.extra_parts import add_costs, moving
 from perfsage.features.npu.formats import BRICKS, LINEAR
 from perfsage.features.npu.fusing import own_activation
-from perfsage.features.npu.geometry import OUTPUT_KINDS
-from perfsage.features.npu.multiples import add_costs
-from perfsage.features.npu.work import NOTHING, POOLING, Flags, Float64, Work
+from perfsage.features.npu.work import NOTHING, Flags, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -28,12 +27,7 @@ def add_activations(
 
 def _activation(work: Work, results: Float64, deep: Flags) -> Work:
     """Return activations of `results` float64[k, 4] as work; those that are `deep` bool[k] read rows."""
-    made = work.plain(len(work))
-    made["kind"] = made["kind_u85"] = np.full_like(work.kind, POOLING)
-    made["output"] = np.full_like(work.output, OUTPUT_KINDS.index("other"))
     shapes = np.where(deep[:, None], deep_shapes(results.prod(axis=1)), results[:, 1:])
-    for axis, side in zip("hwc", shapes.T, strict=True):
-        made[f"in_{axis}"] = made[f"out_{axis}"] = side
-    made["source"] = made["source_u85"] = np.where(deep, LINEAR, BRICKS)
-    made |= {"target": work.target, "target_u85": work.target_u85, "target_spill": work.target_spill}
-    return Work(**made)
+    source = np.where(deep, LINEAR, BRICKS)
+    ends = {name: getattr(work, name) for name in ("target", "target_u85", "target_spill")}
+    return moving(work, shapes, shapes, ends | {"source": source, "source_u85": source})

@@ -16,8 +16,8 @@ BILINEAR, NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
 MOST_ENLARGED = 8.0
 
 
-def lower_resizing(draft: Draft, operands: Operands, half_pixel: NDArray[np.bool_]) -> Float64:
-    """Make resizing what U55 does; return how often it is done.
+def lower_resizing(draft: Draft, operands: Operands, phases: NDArray[np.bool_]) -> Float64:
+    """Make resizing what U55 does, some in `phases` bool[n]; return how often it is done.
 
     It doubles images until they are large enough, by a pooling of one element, and takes the mean over as
     many elements as it enlarges by at last. With half-pixel centres these are four depthwise convolutions
@@ -26,8 +26,7 @@ def lower_resizing(draft: Draft, operands: Operands, half_pixel: NDArray[np.bool
     bilinear, nearest = operands.is_type(BILINEAR), operands.is_type(NEAREST)
     factor = np.maximum(draft.out[:, :2] / np.maximum(draft.into[:, :2], 1.0), 1.0).max(axis=1)
     single = (draft.into[:, :2] == 1).all(axis=1)
-    phases = bilinear & half_pixel & ~single
-    pooled = (bilinear & ~single & ~half_pixel) | nearest
+    pooled = (bilinear & ~single & ~phases) | nearest
     draft.kind[bilinear & single] = ELEMENTWISE
     draft.kind[pooled] = POOLING
     draft.kernel[phases] = 2.0

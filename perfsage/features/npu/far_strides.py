@@ -10,17 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.prefetch import Prefetch
+from perfsage.features.npu.prefetch import FAR, NEAR, Prefetch
 from perfsage.features.npu.slices import SPLIT_DEPTH
 from perfsage.features.npu.work import BY_OUTPUT, Float64, Work, round_up
 
-_FAR_RATE, _FAR_WEIGHTS, _FAR_LATENCY = np.array(
-    [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
-).T
-_NEAR_WEIGHTS, _NEAR_LATENCY = np.array(
-    [(g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
-).T
+_NEAR_WEIGHTS, _NEAR_LATENCY = np.array(NEAR).T[1:]
+_FAR_RATE, _FAR_WEIGHTS, _FAR_LATENCY = np.array(FAR).T
 
 
 def fetched_in_pieces(fetch: Prefetch, cost: dict[str, Float64], coded: Float64, work: Work) -> Prefetch:

@@ -98,7 +98,8 @@ def work_of(
     _lay_out_rows(draft, operands, shapes)
     _stack_softmaxes(draft, operands)
     _widen_means(draft, subgraph, operands)
-    passes = lower_resizing(draft, operands, columns.attribute("half_pixel_centers").astype(bool))
+    phases = in_phases(subgraph, operands)
+    passes = lower_resizing(draft, operands, phases)
     enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
     _fill_dilations(draft, spans)
@@ -110,7 +111,6 @@ def work_of(
     ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
-    phases = in_phases(subgraph, operands)
     ends.source[phases] = np.maximum(ends.source[phases], LINEAR)
     merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
     return Work(

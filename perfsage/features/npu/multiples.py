@@ -8,12 +8,11 @@ these [m, h, w, c] are transposed to [h, w, c, m] at last, which takes up to sev
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from perfsage.features.npu.cycles import COSTS, npu_costs
+from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.extra_parts import add_costs, moving
 from perfsage.features.npu.formats import multiples
-from perfsage.features.npu.geometry import GEOMETRIES, OUTPUT_KINDS
-from perfsage.features.npu.work import DEPTHWISE, POOLING, TRANSPOSED, Float64, Work
+from perfsage.features.npu.work import DEPTHWISE, TRANSPOSED, Float64, Work
 from perfsage.features.operands import Flags, Operands
 
 _EXCHANGES = (
@@ -23,7 +22,7 @@ _EXCHANGES = (
 )
 _OF_A_ROW = (("m", "h", "wc", (1, 0, 2)), ("m", "w", "c", (1, 0, 2)), ("w", "m", "c", (0, 2, 1)))
 """The three sides that each exchange sees, as products of axes, and their order after it."""
-_NEAR, _EDGE, _FAR = np.array([(g.near.rate, g.edge.rate, g.far.rate) for g in GEOMETRIES]).T
+_ENDS = ("", "_u85", "_spill")
 
 
 def add_exchanges(made: Float64, operands: Operands, work: Work, refused: Flags) -> None:
@@ -36,30 +35,11 @@ def add_exchanges(made: Float64, operands: Operands, work: Work, refused: Flags)
             add_costs(made, rows, npu_costs(_exchanged(work.take(rows), count[rows], exchange)))
 
 
-def add_costs(made: Float64, rows: NDArray[np.int64], costs: Float64) -> None:
-    """Add what follows operators to the columns of NPUs, float64[n, 6, d]; `costs` as in `npu_costs`."""
-    column = {name: costs[:, place] for place, name in enumerate(COSTS)}
-    near = np.maximum(column["near"], column["near_alone"])
-    far = np.maximum(column["far"], column["far_alone"])
-    # One waits for the other, whatever each of them takes longest for.
-    before = np.maximum(made[rows, 0], np.maximum(made[rows, 1] / _NEAR, made[rows, 3] / _FAR))
-    made[rows, 0] = before + np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _EDGE))
-    for place, each in ((1, near), (2, far), (3, far)):
-        made[rows, place] += each
-
-
 def _exchanged(work: Work, several: Float64, exchange: tuple[str, str, str, tuple[int, ...]]) -> Work:
     """Return an exchange of two axes as work."""
     *groups, order = exchange
     axes = {"m": several, "h": work.out_h, "w": work.out_w, "c": work.out_c}
-    sides = [np.prod([axes[axis] for axis in group], axis=0) for group in groups]
-    made = work.plain(len(work))
-    made["kind"] = np.full_like(work.kind, TRANSPOSED)
-    made["kind_u85"] = np.full_like(work.kind, POOLING)
-    made["output"] = np.full_like(work.output, OUTPUT_KINDS.index("other"))
-    for place, axis in enumerate("hwc"):
-        made[f"in_{axis}"], made[f"out_{axis}"] = sides[place], sides[order[place]]
-    for end in ("source", "target"):
-        made[end], made[f"{end}_u85"] = work.target, work.target_u85
-        made[f"{end}_spill"] = work.target_spill
-    return Work(**made)
+    sides = np.stack([np.prod([axes[axis] for axis in group], axis=0) for group in groups], axis=1)
+    # All of them lie where the result does.
+    ends = {end + each: getattr(work, "target" + each) for end in ("source", "target") for each in _ENDS}
+    return moving(work, sides, sides[:, order], ends, kind=TRANSPOSED)

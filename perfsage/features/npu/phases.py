@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.extra_parts import add_costs, moving
 from perfsage.features.npu.formats import LINEAR, in_phases
-from perfsage.features.npu.geometry import IS_U85, OUTPUT_KINDS
-from perfsage.features.npu.multiples import add_costs
-from perfsage.features.npu.work import NOTHING, POOLING, Flags, Float64, Work
+from perfsage.features.npu.geometry import IS_U85
+from perfsage.features.npu.work import NOTHING, Flags, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -33,17 +33,11 @@ def add_rims(made: Float64, subgraph: Subgraph, operands: Operands, work: Work, 
 
 def _copy(work: Work, images: Float64, part: str) -> Work:
     """Return copies of `images` float64[k, 3] or of their edges as work."""
-    made = work.plain(len(work))
-    made["kind"] = made["kind_u85"] = np.full_like(work.kind, POOLING)
-    made["output"] = np.full_like(work.output, OUTPUT_KINDS.index("other"))
-    height, width, channels = images.T
-    sides = {
-        "h": np.ones_like(height) if part == "row" else height + 2.0 * (part == "column"),
-        "w": np.ones_like(width) if part == "column" else width,
-        "c": channels,
-    }
-    for axis, side in sides.items():
-        made[f"in_{axis}"] = made[f"out_{axis}"] = side
-    for name in ("source", "target", "source_u85", "target_u85"):
-        made[name] = np.full_like(work.source, LINEAR)
-    return Work(**made)
+    sides = images.copy()
+    if part == "row":
+        sides[:, 0] = 1.0
+    if part == "column":
+        sides[:, 0] += 2.0
+        sides[:, 1] = 1.0
+    rows = np.full_like(work.source, LINEAR)
+    return moving(work, sides, sides, dict.fromkeys(("source", "target", "source_u85", "target_u85"), rows))

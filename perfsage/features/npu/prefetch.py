@@ -36,13 +36,11 @@ _GRANULE = [
     for g in GEOMETRIES
 ]
 _ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
-_NEAR = [
-    (g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES
-]
-_FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
+NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
+FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 _INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
 _EDGE = [g.edge.read_latency for g in GEOMETRIES]
-_SYSTEMS = np.column_stack([_NEAR, _FAR, _INPUT, _EDGE, _GRANULE, _ROOM])
+_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, _GRANULE, _ROOM])
 
 
 @dataclass(frozen=True, slots=True)

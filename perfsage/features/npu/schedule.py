@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS
 from perfsage.features.operands import Operands
+from perfsage.features.wiring import producers
 from perfsage.graph import Subgraph
 
 Flags = NDArray[np.bool_]
@@ -26,7 +27,7 @@ def execution_order(subgraph: Subgraph, operands: Operands, refused: Flags) -> I
     outside = np.asarray(refused.any(axis=1))
     rows, makers = _dependencies(subgraph, operands, outside)
     begins = np.searchsorted(rows, np.arange(len(outside) + 1)).tolist()
-    maker = _maker(subgraph, operands)[[*subgraph.outputs]]
+    maker = producers(subgraph.columns)[[*subgraph.outputs]]
     place = _post_order(makers.tolist(), begins, maker[maker >= 0].tolist(), len(outside))
     graph = np.searchsorted(np.unique(subgraph.spans[0]), np.arange(len(outside)), side="right")
     return np.lexsort((place, graph))
@@ -42,14 +43,14 @@ def direct_parts(subgraph: Subgraph, operands: Operands, refused: Flags) -> Flag
     edge[[*subgraph.inputs, *subgraph.outputs]] = True
     moved = np.append(refused | operands.is_type(*ALIASES, *PARTS), True)
     return np.asarray(
-        (operands.readers[values] == 1) & ~edge[values] & ~moved[_maker(subgraph, operands)[values]]
+        (operands.readers[values] == 1) & ~edge[values] & ~moved[producers(subgraph.columns)[values]]
     )
 
 
 def _dependencies(subgraph: Subgraph, operands: Operands, outside: Flags) -> tuple[Int64, Int64]:
     """Return rows of operators, ascending, and what each needs, the one that runs last before it first."""
     table = subgraph.columns.operator_inputs
-    rows, maker = table.row_indices, _maker(subgraph, operands)[table.values]
+    rows, maker = table.row_indices, producers(subgraph.columns)[table.values]
     place = np.arange(len(rows))
     joined = operands.is_type(*JOINTS)[rows]
     if joined.any():
@@ -59,15 +60,6 @@ def _dependencies(subgraph: Subgraph, operands: Operands, outside: Flags) -> tup
     order = np.lexsort((place, rows))
     order = order[maker[order] >= 0]
     return rows[order], maker[order]
-
-
-def _maker(subgraph: Subgraph, operands: Operands) -> Int64:
-    """Return the row that writes each tensor, int64[tensors + 1]; -1 where none does."""
-    results = subgraph.columns.operator_outputs
-    made = np.full(operands.absent + 1, -1)
-    made[results.values] = results.row_indices
-    made[-1] = -1
-    return made
 
 
 def _post_order(makers: list[int], begins: list[int], ends: list[int], count: int) -> Int64:
