@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from perfsage.features.npu.cascades import Ranges, Steps, cascades
+from perfsage.features.npu.cascade_steps import Steps
+from perfsage.features.npu.cascades import Ranges, cascades
 from perfsage.features.npu.spills import spilled
 from perfsage.features.npu.work import SPILL_BYTES
 

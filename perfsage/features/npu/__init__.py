@@ -11,7 +11,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - weights that are copied ahead: `prefetch`, `slices`, `far_strides`;
 - when operators run: `schedule`; rooms beside tensors: `broken_rooms`, `resizing_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;
-- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `constants`, `wholes`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `cascade_steps`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`, `phases`, `extra_parts`.
 """

@@ -13,27 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import absorbed_padding
-from perfsage.features.npu.formats import (
-    ALIASES,
-    ARITHMETIC,
-    BRICK,
-    BRICKS,
-    JOINTS,
-    PARTS,
-    in_rows,
-    tensor_formats,
-)
-from perfsage.features.npu.fusing import fused
-from perfsage.features.npu.wholes import wholes
-from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
+from perfsage.features.npu.cascade_steps import Steps
+from perfsage.features.npu.formats import BRICK
+from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64
 from perfsage.features.operands import Operands
-from perfsage.graph import Subgraph
 
 Int64 = NDArray[np.int64]
-_ONE_TO_ONE = tuple(name for name in ARITHMETIC if name != "SQUARED_DIFFERENCE")
-_WINDOWS = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,89 +63,6 @@ class Cascade:
     between: list[int]
     left: int
     bytes: float
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Operators as they may be striped, [n]: `next` int64 is who may follow one in a cascade, or -1.
-
-    `alone` bool says which are operators of their own, and `joined` bool[tensors + 1] what becomes a part.
-    `source` and `result` int64 are tensors, `alike` bool says that a stripe is as high as what it is made of.
-    `height`, `source_height`, `stride`, `span` and `row` float64, the last of which are the bytes of a row
-    of the input; `weights` float64 the bytes that are copied, `needed` float64 those of input and output.
-    """
-
-    alone: Flags
-    joined: Flags
-    next: Int64
-    source: Int64
-    result: Int64
-    alike: Flags
-    height: Float64
-    source_height: Float64
-    stride: Float64
-    span: Float64
-    row: Float64
-    weights: Float64
-    needed: Float64
-
-
-def steps_of(
-    subgraph: Subgraph, operands: Operands, refused: Flags, shapes: Float64, weights: Float64, size: Float64
-) -> Steps:
-    """Return how operators follow each other; `refused` bool[n] go to the CPU.
-
-    `weights` float64[n] are coded bytes, and `size` float64[tensors + 1] those of tensors as they are stored.
-    """
-    columns, rows = subgraph.columns, np.arange(len(operands.type))
-    within, maker = fused(subgraph, operands, refused)
-    owner = np.where(within, maker, rows)
-    linked = chains(subgraph, operands, refused, owner)
-    padding = absorbed_padding(subgraph, operands)
-    last = rows.copy()
-    np.maximum.at(last, owner, rows)
-    source, result = operands.data.copy(), operands.result[last]
-    padded = np.arange(operands.absent + 1)
-    padded[operands.result[padding]] = operands.data[padding]
-    source = padded[source]
-    scheduled = ~(within | linked.within | padding | operands.is_type(*ALIASES, *PARTS, *JOINTS))
-    following = np.append(
-        np.minimum.accumulate(np.where(scheduled, rows, len(rows))[::-1])[::-1][1:], len(rows)
-    )
-    after = np.minimum(following, len(rows) - 1)
-    windows, alike = operands.is_type(*_WINDOWS), operands.is_type(*_ONE_TO_ONE)
-    stride = np.where(windows, np.maximum(columns.attribute("stride_h"), 1), 1).astype(np.float64)
-    kernel = np.where(windows, shapes[:, 7], 1.0)
-    span = (kernel - 1.0) * np.maximum(columns.attribute("dilation_h_factor"), 1) + 1.0
-    dimensions = operands.dimensions
-    depth, whole = dimensions[source, 3], dimensions[result, 3]
-    # What multiplies channels becomes several operators, and what ends a chain makes all at once.
-    simple = ~operands.is_type("DEPTHWISE_CONV_2D") | (depth == whole)
-    grouped = operands.is_type("CONV_2D") & (shapes[:, 9] != depth)
-    able = scheduled & (windows | alike) & simple & ~grouped & ~refused & (linked.length == 0)
-    able &= ~operands.constant[source] & (dimensions[source, 0] == 1) & (dimensions[result, 1] > 1)
-    formats = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=True))
-    handed = (following < len(rows)) & (source[after] == result) & (operands.readers[result] == 1)
-    handed &= able & able[after] & (formats[result] == BRICKS)
-    alike &= dimensions[source].prod(axis=1) == dimensions[result].prod(axis=1)
-    whole = wholes(subgraph, operands, refused)
-    joined = whole != np.arange(len(whole))
-    inside, outside = size[source], size[whole[result]]
-    return Steps(
-        alone=scheduled,
-        joined=joined,
-        next=np.where(handed, after, -1),
-        source=source,
-        result=result,
-        alike=alike,
-        height=dimensions[result, 1],
-        source_height=dimensions[source, 1],
-        stride=stride,
-        span=span,
-        row=dimensions[source, 2] * round_up(depth, BRICK),
-        weights=weights,
-        needed=inside + np.where(alike & (operands.readers[source] == 1), 0.0, outside),
-    )
 
 
 def is_tight(ranges: Ranges, size: Float64) -> bool:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_share
-from perfsage.features.npu.cascades import Steps, is_tight, steps_of
+from perfsage.features.npu.cascade_steps import Steps, steps_of
+from perfsage.features.npu.cascades import is_tight
 from perfsage.features.npu.columns import npu_columns
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK

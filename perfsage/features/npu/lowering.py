@@ -125,14 +125,18 @@ def work_of(
         turned=turned,
         constant=constant_elements(operands, draft, ends),
         flat=_flat(subgraph, operands),
-        **dict(zip(STRIPES, spills.heights.T, strict=True)),
-        larger=np.ones(len(passes)),
-        smaller=np.ones(len(passes)),
-        smaller_u85=second_share(operands),
+        **_of_sizes(operands, spills),
         **_of_types(draft, operands, shapes),
         **_columns_of(ends),
         **_sides(draft, spans, _second(operands)),
     )
+
+
+def _of_sizes(operands: Operands, spills: Spills) -> dict[str, Any]:
+    """Return the columns of Work that say how much of an operator is worked off, read and written at once."""
+    ones = np.ones(len(operands.type))
+    sizes = {"larger": ones, "smaller": ones, "smaller_u85": second_share(operands)}
+    return sizes | dict(zip(STRIPES, spills.heights.T, strict=True))
 
 
 def _of_types(draft: Draft, operands: Operands, shapes: Float64) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.cascades import Ranges, Steps, in_stripes, live_of
+from perfsage.features.npu.cascade_steps import Steps
+from perfsage.features.npu.cascades import Ranges, in_stripes, live_of
 from perfsage.features.npu.formats import ARITHMETIC
 from perfsage.features.npu.work import SPILL_BYTES, Float64
 from perfsage.features.operands import Operands
