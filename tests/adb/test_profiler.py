@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -45,3 +45,13 @@ def test_a_convolution_in_pieces_takes_as_long_as_vela_says(device: str) -> None
 
     _, ours, theirs = operator_cycles(device, _made(build))
     assert ours[0] == pytest.approx(theirs[0], rel=0.03)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u55-128", "ethos-u55-256", "ethos-u85-256"])
+@pytest.mark.parametrize("activation", ["none", "relu"])
+def test_an_activation_follows_the_convolutions_of_all_groups(device: str, activation: Any) -> None:
+    def build(b: Builder, x: Any) -> Any:
+        return b.conv(b.conv(b.conv(x, 32), 64, kernel=1, groups=2, activation=activation), 16)
+
+    _, ours, theirs = operator_cycles(device, _made(build))
+    assert ours[1] == pytest.approx(theirs[1], rel=0.03)

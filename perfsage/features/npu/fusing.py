@@ -2,7 +2,7 @@
 
 A function of few channels gets another shape (`depths`), and what looks at more than one element at a time
 cannot write that: Vela 5 then makes an operator of the function (`CanPack`), even of an activation that the
-file has as an option of a convolution. The same becomes of what follows a convolution in pieces.
+file has as an option of a convolution. The same becomes of what follows a convolution in pieces or groups.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
     if within.any():
         own = deepened(subgraph, operands, np.arange(len(within)))
         bound = own & _bound_to_shape(subgraph, operands)[maker]
-        within &= ~(bound | in_pieces(subgraph, operands)[maker])
+        within &= ~(bound | made_of_several(subgraph, operands)[maker])
     return np.asarray(within), maker
 
 
@@ -43,7 +43,17 @@ def own_activation(subgraph: Subgraph, operands: Operands) -> Flags:
     bound = shallow(operands) & _bound_to_shape(subgraph, operands)
     bound &= ~parts(subgraph, operands)[1, operands.result]
     active = subgraph.columns.attribute("fused_activation_function") > 0
-    return np.asarray(active & (bound | in_pieces(subgraph, operands)))
+    return np.asarray(active & (bound | made_of_several(subgraph, operands)))
+
+
+def made_of_several(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return whose results several convolutions write, those of groups or of pieces, bool[n]."""
+    grouped = operands.is_type("CONV_2D") & operands.has_weight
+    if grouped.any():
+        channels, of_group = (operands.dimensions[side][:, 3] for side in (operands.data, operands.weight))
+        alone = (of_group == 1) & (operands.dimensions[operands.result][:, 3] == channels)
+        grouped &= (channels >= 2 * np.maximum(of_group, 1.0)) & ~alone
+    return np.asarray(grouped | in_pieces(subgraph, operands))
 
 
 @remembered
