@@ -19,7 +19,7 @@ from perfsage.models.gnn import GraphNetwork
 from perfsage.training.checkpoint import load_checkpoint, save_checkpoint
 from perfsage.training.corpus import Batch, Corpus
 from perfsage.training.distributed import agreed, own_part, parallel, process, processes
-from perfsage.training.loss import batch_loss
+from perfsage.training.loss import batch_loss, label_weights
 from perfsage.training.neighbours import neighbours_of
 from perfsage.training.options import Progress, ProgressCallback, TrainingOptions
 from perfsage.training.setup import build_network
@@ -83,8 +83,9 @@ class _Trainer:
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.epoch, self.spent_s = 0, 0.0
         self.draws = torch.Generator()
-        described = network.devices.descriptors.abs().sum(dim=1) > 0
-        self.dropout = described.float().cpu() * options.device_dropout
+        described = (network.devices.descriptors.abs().sum(dim=1) > 0).float()
+        self.dropout = described.cpu() * options.device_dropout
+        self.weights = label_weights(described)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
@@ -143,7 +144,7 @@ class _Trainer:
         self.network.train()
         keep = (torch.rand(len(self.dropout), generator=self.draws) >= self.dropout).float().to(self.place)
         outputs = self.parallel(batch.inputs, neighbours_of(batch.inputs), keep)
-        loss, shown = batch_loss(outputs, batch, self.options.operator_weight)
+        loss, shown = batch_loss(outputs, batch, self.weights, self.options.operator_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)

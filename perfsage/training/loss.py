@@ -5,31 +5,44 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perfsage.models.readout import READOUTS, Outputs
+from perfsage.models.readout import METRIC_ORDER, READOUTS, Outputs
 from perfsage.training.corpus import Batch
 
 CORRECTION_WEIGHT = 0.1
 """What nothing speaks against stays at the formulas: rates and corrections cannot drift apart. An operator's
 correction weighs about a fiftieth of its error."""
+MEASURED_LATENCY_WEIGHT = 6.0
+"""Latencies that no formula describes are learned by a trunk whose other labels are mostly exact to begin
+with: weighing as much as these, they would be a sixth further off."""
 _HELD = [READOUTS.index(name) for name in ("latency", "energy", "peak")]
 
 
-def batch_loss(outputs: Outputs, batch: Batch, operator_weight: float) -> tuple[Tensor, float]:
-    """Return the loss to minimise, and the mean absolute log-ratio to show.
+def label_weights(described: Tensor) -> Tensor:
+    """Return what a label of each device and metric weighs, float32[d, 4]; `described` is float32[d]."""
+    weights = torch.ones(len(described), len(METRIC_ORDER), device=described.device)
+    latency = METRIC_ORDER.index("latency_ms")
+    weights[:, latency] = torch.where(described > 0, 1.0, MEASURED_LATENCY_WEIGHT)
+    return weights
 
-    Every label weighs the same: means per device would make much of the few labels of rare ones. The spread
-    learns the scale of a Laplace distribution of the errors without moving the predictions.
+
+def batch_loss(
+    outputs: Outputs, batch: Batch, weights: Tensor, operator_weight: float
+) -> tuple[Tensor, float]:
+    """Return the loss to minimise, and the mean absolute log-ratio to show; `weights` as in `label_weights`.
+
+    Labels weigh alike: means per device would make much of the few labels of rare ones. The spread learns the
+    scale of a Laplace distribution of the errors without moving the predictions.
     """
     known = torch.isfinite(batch.log_labels)
     error = torch.where(known, outputs.log_values - torch.nan_to_num(batch.log_labels), 0.0).abs()
-    accuracy = error.sum() / known.sum().clamp(min=1)
+    labels = known.sum().clamp(min=1)
     likelihood = outputs.log_spread + error.detach() * (-outputs.log_spread).exp()
-    spread = torch.where(known, likelihood, 0.0).sum() / known.sum().clamp(min=1)
+    spread = torch.where(known, likelihood, 0.0).sum() / labels
     held = outputs.corrections[..., _HELD].square().mean()
-    loss = accuracy + 0.01 * spread + CORRECTION_WEIGHT * held
+    loss = (error * weights).sum() / labels + 0.01 * spread + CORRECTION_WEIGHT * held
     if batch.operator_labels is not None and operator_weight > 0:
         loss = loss + operator_weight * _operator_loss(outputs.operator_latency, batch)
-    return loss, float(accuracy.detach())
+    return loss, float(error.detach().sum() / labels)
 
 
 def _operator_loss(predicted: Tensor, batch: Batch) -> Tensor:

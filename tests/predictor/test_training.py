@@ -31,7 +31,7 @@ from perfsage.training.corpus import Corpus
 from perfsage.training.entries import describe_entries
 from perfsage.training.evaluate import spearman
 from perfsage.training.loop import fit
-from perfsage.training.loss import batch_loss
+from perfsage.training.loss import MEASURED_LATENCY_WEIGHT, batch_loss, label_weights
 from perfsage.training.setup import build_network
 from profilers.registry import describe
 
@@ -209,11 +209,16 @@ def test_corrections_that_change_no_prediction_are_held_at_the_formulas(
         corrections = torch.zeros(rows, count, len(READOUTS))
         corrections[..., readout] = 1.0
         outputs = Outputs(values, torch.zeros_like(values), none, torch.zeros(8, 2), corrections)
-        return float(batch_loss(outputs, batch, 0.0)[0])
+        return float(batch_loss(outputs, batch, torch.ones(count, 4), 0.0)[0])
 
     free = loss(READOUTS.index("persistent"))
     assert loss(READOUTS.index("storage")) == free
     assert all(loss(READOUTS.index(name)) > free for name in ("latency", "energy", "peak"))
+
+
+def test_a_latency_weighs_more_where_no_formula_describes_it() -> None:
+    weights = label_weights(torch.tensor([1.0, 0.0])).tolist()
+    assert weights == [[1.0, 1.0, 1.0, 1.0], [MEASURED_LATENCY_WEIGHT, 1.0, 1.0, 1.0]]
 
 
 def test_a_step_without_a_finite_gradient_is_left_out_and_an_epoch_of_them_is_said(
