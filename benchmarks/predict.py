@@ -85,6 +85,7 @@ def network_rows(graph: Graph, devices: int) -> dict[str, Callable[[], object]]:
             descriptor_columns=20,
             devices=devices,
             width=options.width,
+            described_width=options.described_width,
             layers=options.layers,
         )
     ).eval()

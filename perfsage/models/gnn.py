@@ -1,6 +1,6 @@
 """The graph network: two trunks for all devices, additive and peak readouts that know the physics.
 
-Shapes: n operators and e edges of g graphs laid end to end, d devices, m metrics, w the width of both trunks.
+Shapes: n operators and e edges of g graphs laid end to end, d devices, m metrics, w both trunks' widths.
 Trunks see no device. Each device multiplies the operators' embeddings with its own vectors, which come from
 an embedding and from its descriptors, so that a device known only by its descriptors can be predicted. One
 trunk is for accelerators that formulas describe, the other one for everything else: their labels ask for
@@ -22,30 +22,37 @@ from perfsage.models.readout import READOUTS, DeviceTable, Outputs, read_out
 Neighbours = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps operator rows [n, w] to the mean over producers and the mean over consumers, each [n, w]."""
 
-TRUNKS = 2
 FEATURE_LIMIT = 6.0
 """Standardised features are clipped here: beyond, the network would extrapolate freely."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """Sizes of the network; `width` is that of one trunk."""
+    """Sizes of the network; `described_width` is that of the trunk of described accelerators.
+
+    Formulas leave them little to learn, so that it may be narrow.
+    """
 
     node_columns: int
     descriptor_columns: int
     devices: int
     width: int = 96
+    described_width: int = 96
     layers: int = 3
     type_width: int = 16
     device_hidden: int = 64
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The widths of the trunks, in the order of `Trunks`."""
+        return self.described_width, self.width
 
 
 class Trunk(nn.Module):
     """Operators -> embeddings, by bidirectional mean aggregation with residual connections."""
 
-    def __init__(self, options: NetworkOptions) -> None:
+    def __init__(self, options: NetworkOptions, width: int) -> None:
         super().__init__()
-        width = options.width
         self.types = nn.Embedding(TYPE_COUNT, options.type_width)
         self.enter = nn.Linear(options.node_columns + options.type_width, width)
         self.layers = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(options.layers))
@@ -54,7 +61,7 @@ class Trunk(nn.Module):
         nn.init.normal_(self.types.weight, std=0.1)
 
     def forward(self, type_index: Tensor, scaled: Tensor, neighbours: Neighbours) -> Tensor:
-        """Return float32[n, options.width] of standardised features."""
+        """Return float32[n, width] of standardised features."""
         hidden = torch.relu(self.enter(torch.cat([scaled, self.types(type_index)], dim=1)))
         for linear, norm in zip(self.layers, self.norms, strict=True):
             producers, consumers = neighbours(hidden)
@@ -70,7 +77,7 @@ class Trunks(nn.Module):
         super().__init__()
         self.mean = nn.Buffer(torch.zeros(options.node_columns))
         self.deviation = nn.Buffer(torch.ones(options.node_columns))
-        self.parts = nn.ModuleList(Trunk(options) for _ in range(TRUNKS))
+        self.parts = nn.ModuleList(Trunk(options, width) for width in options.widths)
 
     def forward(self, type_index: Tensor, node: Tensor, neighbours: Neighbours) -> Tensor:
         """Return float32[n, w]."""
@@ -83,7 +90,7 @@ class DeviceBank(nn.Module):
 
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
-        self.width = TRUNKS * options.width
+        self.width = sum(options.widths)
         size = len(READOUTS) * (self.width + 1)
         self.seen = nn.Buffer(torch.ones(options.devices, self.width))
         """1 where a device may look at the embeddings, 0 where they are of the other trunk."""
@@ -126,7 +133,7 @@ class GraphNetwork(nn.Module):
         self.options = options
         self.trunk = Trunks(options)
         self.devices = DeviceBank(options)
-        self.spread = nn.Linear(2 * TRUNKS * options.width, options.devices * 4)
+        self.spread = nn.Linear(2 * sum(options.widths), options.devices * 4)
 
     def forward(
         self,

@@ -83,9 +83,9 @@ class _Trainer:
         self.checkpoint, self.fingerprint = checkpoint, fingerprint
         self.epoch, self.spent_s = 0, 0.0
         self.draws = torch.Generator()
-        described = (network.devices.descriptors.abs().sum(dim=1) > 0).float()
-        self.dropout = described.cpu() * options.device_dropout
-        self.weights = label_weights(described)
+        described = network.devices.descriptors.abs().sum(dim=1) > 0
+        self.dropout = described.float().cpu() * options.device_dropout
+        self.weights = label_weights(network.devices.seen[:, 0])
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )

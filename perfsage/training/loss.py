@@ -17,11 +17,14 @@ with: weighing as much as these, they would be a sixth further off."""
 _HELD = [READOUTS.index(name) for name in ("latency", "energy", "peak")]
 
 
-def label_weights(described: Tensor) -> Tensor:
-    """Return what a label of each device and metric weighs, float32[d, 4]; `described` is float32[d]."""
-    weights = torch.ones(len(described), len(METRIC_ORDER), device=described.device)
+def label_weights(formulas: Tensor) -> Tensor:
+    """Return what a label of each device and metric weighs, float32[d, 4].
+
+    `formulas` float32[d] is 1 for the accelerators that formulas describe, 0 for everything else.
+    """
+    weights = torch.ones(len(formulas), len(METRIC_ORDER), device=formulas.device)
     latency = METRIC_ORDER.index("latency_ms")
-    weights[:, latency] = torch.where(described > 0, 1.0, MEASURED_LATENCY_WEIGHT)
+    weights[:, latency] = torch.where(formulas > 0, 1.0, MEASURED_LATENCY_WEIGHT)
     return weights
 
 

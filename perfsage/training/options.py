@@ -23,6 +23,8 @@ class TrainingOptions:
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
     width: int = 72
+    described_width: int = 40
+    """The width of the trunk of described accelerators, of which formulas leave little to learn."""
     layers: int = 2
     operator_weight: float = 0.5
     """Weight of the per-operator labels in the loss."""

@@ -38,6 +38,7 @@ def build_network(corpus: Corpus, devices: Sequence[Device], options: TrainingOp
             descriptor_columns=len(names),
             devices=len(devices),
             width=options.width,
+            described_width=options.described_width,
             layers=options.layers,
         )
     )
@@ -49,16 +50,16 @@ def build_network(corpus: Corpus, devices: Sequence[Device], options: TrainingOp
         network.devices.log_rates.copy_(torch.from_numpy(_log_rates(corpus, devices)))
         concurrent = [concurrent_terms(device.descriptors) for device in devices]
         network.devices.concurrent.copy_(torch.tensor(concurrent))
-        network.devices.seen.copy_(torch.from_numpy(_seen(devices, options.width)))
+        network.devices.seen.copy_(torch.from_numpy(_seen(devices, network.options.widths)))
         limits = [memory_limit_bytes(device.descriptors) for device in devices]
         network.devices.log_limits.copy_(torch.tensor(limits).log())
     return network
 
 
-def _seen(devices: Sequence[Device], width: int) -> NDArray[np.float32]:
+def _seen(devices: Sequence[Device], widths: tuple[int, int]) -> NDArray[np.float32]:
     """Return the embeddings that each device looks at, float32[devices, w]: one trunk's or the other's."""
     described = np.array([geometry_of(device.descriptors) is not None for device in devices])
-    return np.repeat(np.stack([described, ~described], axis=1), width, axis=1).astype(np.float32)
+    return np.repeat(np.stack([described, ~described], axis=1), widths, axis=1).astype(np.float32)
 
 
 def descriptor_names(devices: Sequence[Device]) -> tuple[str, ...]:

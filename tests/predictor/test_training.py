@@ -190,7 +190,8 @@ def test_described_accelerators_look_at_one_trunk_and_others_at_the_other(
     corpus = Corpus(examples[:16], [device.name for device in devices])
     network = build_network(corpus, devices, TINY)
     vectors = network.devices().vectors.detach()
-    own, other = vectors[..., : TINY.width], vectors[..., TINY.width :]
+    own, other = vectors[..., : TINY.described_width], vectors[..., TINY.described_width :]
+    assert other.shape[-1] == TINY.width
     for row, first in enumerate(described):
         looked, unseen = (own, other) if first else (other, own)
         assert looked[row].any() and not unseen[row].any()
