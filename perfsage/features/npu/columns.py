@@ -34,8 +34,10 @@ _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geomet
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
 _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
 """What it takes to copy the table of a function, while the operator before runs."""
+_STRIPED = [min(g.spill, len(SPILL_BYTES) + 1) - 1 for g in GEOMETRIES]
+"""Which column of `Work.stripes` says how many stripes there are: the last one says none."""
 _LIMITED = [[g.spill - 1 for g in GEOMETRIES].index(place) for place in range(len(SPILL_BYTES))]
-DRAM_SCALES = 0.41
+DRAM_SCALES = 0.4096
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 _FAR_SCALES = np.array(
     [g.far.rate / DRAM_SCALES if g.generation == 85 and g.far.is_dram else 1.0 for g in GEOMETRIES]
@@ -145,7 +147,7 @@ def _prefetch(
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", "products")
     # A depthwise convolution reads all of its inputs for each slice of its channels.
     summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
     sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
@@ -159,6 +161,7 @@ def _prefetch(
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
         tail=_tails(work, operands, cost["planned"]),
+        stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
     return fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)

@@ -47,11 +47,11 @@ Float64 = NDArray[np.float64]
 COSTS = (
     *TIMES,
     *("near", "near_alone", "far", "far_alone", "scale", "input"),
-    *("enter", "leave", "readings", "depth", "granule", "elements"),
+    *("products", "enter", "leave", "readings", "depth", "granule", "elements"),
 )
 """Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
-activations at the graph's ends, as plans are made; bytes as in `fetch`; the planned cycles of the first
-and of the last transfer, how often weights are read, the channels of a block and those that scales come for
+activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products alone; the
+planned ones of the first and of the last transfer, how often weights are read, the channels of a block and those that scales come for
 at once, and how many weights there are with their padding."""
 _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
@@ -174,10 +174,10 @@ def _costs_u85(work: Work) -> Float64:
     bytes_moved = moved(work, systems, blocks, granule)
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
-    cycles = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
     elements = elements_u85(work, systems, micro, blocks)
-    columns = _columns(work, blocks, cycles, bytes_moved, elements, granule)
+    columns = _columns(work, blocks, cycles, bytes_moved, elements, granule, blocked[:, -1])
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
 
@@ -218,11 +218,13 @@ def _columns(
     bytes_moved: Moved,
     elements: Float64,
     granule: Float64 | float = 1.0,
+    products: Float64 | float = 0.0,
 ) -> Float64:
-    """Return the columns of COSTS."""
+    """Return the columns of COSTS; `products` only count where slices may end within a microblock."""
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
-    each = np.column_stack([cycles, *memory, bytes_moved.input]) * work.passes[:, None]
+    done = (bytes_moved.input, np.full(len(work), products))
+    each = np.column_stack([cycles, *memory, *done]) * work.passes[:, None]
     ends = (bytes_moved.enter_far, bytes_moved.leave_far)
     granules = np.full(len(work), granule)
     return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, granules, elements])

@@ -33,7 +33,10 @@ def cycles_u85(
     micro: Float64,
     bytes_moved: Moved,
 ) -> Float64:
-    """Parts of blocks count as whole microblocks; a block takes as long as its products or its outputs."""
+    """Parts of blocks count as whole microblocks; a block takes as long as its products or its outputs.
+
+    Returns the four columns of `block_cycles`, and the cycles of the products of all blocks.
+    """
     height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
     depth = np.minimum(blocks.depth, work.out_c)
     area = ceil_div(height, micro[:, 0]) * ceil_div(width, micro[:, 1])
@@ -43,7 +46,8 @@ def cycles_u85(
     products = _products_u85(work, systems, blocks, micro, area, slices)
     products /= np.where((work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH), 2.0, 1.0)
     outputs = np.ceil(element * height * width * depth)
-    return block_cycles(work, systems, products, outputs, depth, count, bytes_moved)
+    cycles = block_cycles(work, systems, products, outputs, depth, count, bytes_moved)
+    return np.column_stack([cycles, products * count])
 
 
 def _products_u85(

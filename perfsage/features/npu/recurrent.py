@@ -169,7 +169,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
     begins = np.zeros(len(coded), dtype=np.bool_)
     begins[:: 2 * _ROWS] = True
     block = np.maximum(cost["depth"], 1.0)
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", "products")
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],
@@ -180,6 +180,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         granule=np.ones(coded.shape),
         movable=np.zeros(coded.shape, dtype=np.bool_),
         tail=np.full(coded.shape, np.inf),
+        stripes=np.zeros(coded.shape),
         **{name: cost[name] for name in same},
     )
     return prefetched(task, np.ones(coded.shape, dtype=np.bool_), begins)

@@ -15,6 +15,8 @@ from perfsage.features.npu.work import Flags, Float64, round_up
 
 SPLIT_DEPTH = 16.0
 """Channels are cut in multiples of this."""
+MICRO_DEPTH = 8.0
+"""Channels of most microblocks, but for those that are deeper than what is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class Pairs:
     SRAM and where they are, and `enter` and `leave` those of the first and of the last transfer; `real` is
     what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
     one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
-    and `movable` bool[k] says whether these may be brought to SRAM.
+    and `movable` bool[k] says whether these may be brought to SRAM. `stripes` are those of a cascade that is
+    worked off without slices, `inside` bool[k] is not the first there. `products` are the cycles of products,
+    for `whole` channels at once.
     """
 
     stored: Float64
@@ -54,6 +58,10 @@ class Pairs:
     edge_latency: Float64
     granule: Float64
     room: Float64
+    stripes: Float64
+    inside: Flags
+    products: Float64
+    whole: Float64
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
         """Return some of the pairs."""
@@ -80,10 +88,10 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
     share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
     room = np.minimum(pairs.room / 2 / pairs.stored, 1.0)
-    share = np.minimum(np.maximum(share, smallest), room)
+    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
-    ran = body(pairs) * first / channels + pairs.enter
+    ran = run(pairs, first) + pairs.enter
     following = round_up(np.maximum(np.floor(channels * ran / copy), SPLIT_DEPTH), block)
     following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
     unit = np.where(following > block, block, granule)
@@ -93,19 +101,50 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     return Slices(first, following, rest - np.maximum(count - 1.0, 0.0) * following, count)
 
 
-def body(pairs: Pairs) -> Float64:
-    """Return the planned cycles between the first transfer and the last one."""
-    return np.maximum(pairs.cycles - pairs.enter - pairs.leave, 0.0)
+def run(pairs: Pairs, depth: Float64) -> Float64:
+    """Return the planned cycles of so many channels, float64[k], between the first transfer and the last one.
+
+    Products are made for whole microblocks, even where fewer channels are wanted. Where outputs take longer,
+    the products of the first block are waited for.
+    """
+    products, outputs, count = _parts(pairs, depth)
+    return np.where(products >= outputs, products, outputs + products / count)
+
+
+def last_run(pairs: Pairs, depth: Float64) -> Float64:
+    """Return the same of the last slice, which also waits for the outputs of its last block."""
+    products, outputs, count = _parts(pairs, depth)
+    return np.maximum(products, outputs) + np.minimum(products, outputs) / count
+
+
+def _parts(pairs: Pairs, depth: Float64) -> tuple[Float64, Float64, Float64]:
+    """Return the cycles of the products and of the outputs of so many channels, and their blocks, float64[k]."""
+    area = pairs.readings / np.maximum(pairs.stripes, 1.0)
+    every, count = (np.maximum(area * np.ceil(c / pairs.block), 1.0) for c in (pairs.channels, depth))
+    body = np.maximum(pairs.cycles - pairs.enter - pairs.leave, 0.0)
+    longer = body - pairs.products / every
+    shorter = np.clip((body - pairs.products) * every, 0.0, pairs.products)
+    outputs = np.where(longer >= pairs.products, longer, shorter) * depth / pairs.channels
+    products = pairs.products * round_up(depth, pairs.whole) / round_up(pairs.channels, pairs.whole)
+    return products, outputs, count
+
+
+def growth(pairs: Pairs, slices: Slices) -> Float64:
+    """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
+    several = slices.following > 0
+    between = np.maximum(slices.following - 1.0, 0.0) * run(pairs, slices.next)
+    parts = run(pairs, slices.first) + between + np.where(several, run(pairs, slices.last), 0.0)
+    return np.maximum(parts - run(pairs, pairs.channels), 0.0)
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
     """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
-    bytes_each, pace = pairs.stored / pairs.channels, body(pairs) / pairs.channels
+    bytes_each = pairs.stored / pairs.channels
 
     def wait(channels: Float64, hidden: Float64) -> Float64:
         return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
 
     second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
-    more = wait(slices.next, slices.next * pace) * np.maximum(slices.following - 1.0, 0.0)
-    later = np.where(slices.following > 0, wait(second, slices.first * pace + pairs.enter) + more, 0.0)
+    more = wait(slices.next, run(pairs, slices.next)) * np.maximum(slices.following - 1.0, 0.0)
+    later = np.where(slices.following > 0, wait(second, run(pairs, slices.first) + pairs.enter) + more, 0.0)
     return wait(slices.first, slack) + later
