@@ -115,11 +115,15 @@ def _transfers(
     outside = np.ones(len(work), dtype=np.bool_)
     far_read = read * _read_waste(work, systems, blocks, outside)
     far_written = written * _write_waste(work, systems, blocks, outside)
+    leave_far = edge.write_latency + np.floor(far_written / edge.rate)
+    leave += np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate))
+    # What is chained to others has no place of its own, and stays planned for where images are.
+    chained = (work.chained > 0) & (systems.spill_bit > 0)
     return (
         enter + np.floor(read * read_waste / np.where(enters, edge.rate, near.rate)),
-        leave + np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate)),
+        np.where(chained, leave_far, leave),
         edge.read_latency + np.floor(far_read / edge.rate),
-        edge.write_latency + np.floor(far_written / edge.rate),
+        leave_far,
     )
 
 
