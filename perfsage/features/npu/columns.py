@@ -147,7 +147,8 @@ def _prefetch(
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", "products")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    same += ("products", "outputs", "blocks")
     # A depthwise convolution reads all of its inputs for each slice of its channels.
     summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
     sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]

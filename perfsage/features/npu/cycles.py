@@ -47,11 +47,11 @@ Float64 = NDArray[np.float64]
 COSTS = (
     *TIMES,
     *("near", "near_alone", "far", "far_alone", "scale", "input"),
-    *("products", "enter", "leave", "readings", "depth", "granule", "elements"),
+    *("products", "outputs", "blocks", "enter", "leave", "readings", "depth", "granule", "elements"),
 )
 """Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
-activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products alone; the
-planned ones of the first and of the last transfer, how often weights are read, the channels of a block and those that scales come for
+activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products and of
+outputs alone, and how many blocks there are; the planned ones of the first and of the last transfer, how often weights are read, the channels of a block and those that scales come for
 at once, and how many weights there are with their padding."""
 _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
@@ -140,7 +140,7 @@ def _costs_u55(work: Work) -> Float64:
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
     blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
-    streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    streamed = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     # A transpose takes as long as its reading or its writing.
     near = np.maximum(bytes_moved.enter, bytes_moved.leave)
     far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far)
@@ -148,7 +148,9 @@ def _costs_u55(work: Work) -> Float64:
     cycles = np.where((work.kind == TRANSPOSED)[:, None], copied, streamed)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
-    return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
+    return _by_operator(
+        _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements), len(found)
+    )
 
 
 def _costs_u85(work: Work) -> Float64:
@@ -177,7 +179,9 @@ def _costs_u85(work: Work) -> Float64:
     cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
     elements = elements_u85(work, systems, micro, blocks)
-    columns = _columns(work, blocks, cycles, bytes_moved, elements, granule, blocked[:, -1])
+    columns = _columns(
+        work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, granule
+    )
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
 
@@ -215,16 +219,15 @@ def _columns(
     work: Work,
     blocks: Blocks,
     cycles: Float64,
+    parts: Float64,
     bytes_moved: Moved,
     elements: Float64,
     granule: Float64 | float = 1.0,
-    products: Float64 | float = 0.0,
 ) -> Float64:
-    """Return the columns of COSTS; `products` only count where slices may end within a microblock."""
+    """Return the columns of COSTS, of which `parts` are products, outputs and blocks."""
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
-    done = (bytes_moved.input, np.full(len(work), products))
-    each = np.column_stack([cycles, *memory, *done]) * work.passes[:, None]
+    each = np.column_stack([cycles, *memory, bytes_moved.input, parts]) * work.passes[:, None]
     ends = (bytes_moved.enter_far, bytes_moved.leave_far)
     granules = np.full(len(work), granule)
     return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, granules, elements])

@@ -33,10 +33,7 @@ def cycles_u85(
     micro: Float64,
     bytes_moved: Moved,
 ) -> Float64:
-    """Parts of blocks count as whole microblocks; a block takes as long as its products or its outputs.
-
-    Returns the four columns of `block_cycles`, and the cycles of the products of all blocks.
-    """
+    """Parts of blocks count as whole microblocks; a block takes as long as its products or its outputs."""
     height, width = np.minimum(blocks.height, work.out_h), np.minimum(blocks.width, work.out_w)
     depth = np.minimum(blocks.depth, work.out_c)
     area = ceil_div(height, micro[:, 0]) * ceil_div(width, micro[:, 1])
@@ -46,8 +43,7 @@ def cycles_u85(
     products = _products_u85(work, systems, blocks, micro, area, slices)
     products /= np.where((work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH), 2.0, 1.0)
     outputs = np.ceil(element * height * width * depth)
-    cycles = block_cycles(work, systems, products, outputs, depth, count, bytes_moved)
-    return np.column_stack([cycles, products * count])
+    return block_cycles(work, systems, products, outputs, depth, count, bytes_moved)
 
 
 def _products_u85(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.slices import MICRO_DEPTH, SPLIT_DEPTH, Pairs, Slices, cut, growth, last_run, waiting
+from perfsage.features.npu.slices import MICRO_DEPTH, SPLIT_DEPTH, Pairs, Slices, cut, growth, run, waiting
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 
 Int64 = NDArray[np.int64]
@@ -55,8 +55,8 @@ class Task:
     channels of a block and `granule` those that scales come for; `channels` float64[n] are the outputs',
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
-    weights come during the last `tail` cycles at most. `products` are cycles for whole granules of channels,
-    and `stripes` is how many an operator of a cascade is worked off in, 0 elsewhere.
+    weights come during the last `tail` cycles at most. `products` and `outputs` are the cycles of either
+    alone in so many `blocks`, and `stripes` is how many an operator of a cascade is worked off in, 0 elsewhere.
     """
 
     weights: Float64
@@ -76,6 +76,8 @@ class Task:
     channels: Float64
     granule: Float64
     products: Float64
+    outputs: Float64
+    blocks: Float64
     stripes: Float64
 
 
@@ -188,6 +190,8 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         stripes=stripes,
         inside=inside,
         products=task.products[row, accelerator],
+        outputs=task.outputs[row, accelerator],
+        blocks=np.maximum(task.blocks[row, accelerator], 1.0),
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
         copy=np.maximum(stored / far_rate + far_latency, stored / near_rate + near_latency),
         unmoved=(stored / far_weights + far_latency) * readings,
@@ -225,7 +229,7 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
         for part in (one, other, late, slices.first)
     )
     last = np.where(several, slices.last, channels)
-    after = np.where(several, last_run(pairs, last) + pairs.leave, cycles / np.maximum(pairs.stripes, 1.0))
+    after = np.where(several, run(pairs, last, last=True) + pairs.leave, cycles / np.maximum(pairs.stripes, 1.0))
     rest = np.where(kept, after, pairs.direct)
     return np.stack([one, one + other, late, begin, rest, kept])
 

@@ -169,7 +169,8 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
     begins = np.zeros(len(coded), dtype=np.bool_)
     begins[:: 2 * _ROWS] = True
     block = np.maximum(cost["depth"], 1.0)
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", "products")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    same += ("products", "outputs", "blocks")
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],

@@ -29,8 +29,8 @@ class Pairs:
     what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
     one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
     and `movable` bool[k] says whether these may be brought to SRAM. `stripes` are those of a cascade that is
-    worked off without slices, `inside` bool[k] is not the first there. `products` are the cycles of products,
-    for `whole` channels at once.
+    worked off without slices, `inside` bool[k] is not the first there. `products` and `outputs` are the
+    cycles of either alone in so many `blocks`, products for `whole` channels at once.
     """
 
     stored: Float64
@@ -61,6 +61,8 @@ class Pairs:
     stripes: Float64
     inside: Flags
     products: Float64
+    outputs: Float64
+    blocks: Float64
     whole: Float64
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
@@ -101,40 +103,32 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     return Slices(first, following, rest - np.maximum(count - 1.0, 0.0) * following, count)
 
 
-def run(pairs: Pairs, depth: Float64) -> Float64:
-    """Return the planned cycles of so many channels, float64[k], between the first transfer and the last one.
+def run(pairs: Pairs, depth: Float64, *, last: bool = False) -> Float64:
+    """Return the planned cycles of so many channels, float64[k], without the first transfer and the last one.
 
-    Products are made for whole microblocks, even where fewer channels are wanted. Where outputs take longer,
-    the products of the first block are waited for.
+    Products are made for whole microblocks, and commands have to be issued for every block, even where fewer
+    channels are wanted. The `last` slice waits for the outputs of its last block.
     """
-    products, outputs, count = _parts(pairs, depth)
-    return np.where(products >= outputs, products, outputs + products / count)
-
-
-def last_run(pairs: Pairs, depth: Float64) -> Float64:
-    """Return the same of the last slice, which also waits for the outputs of its last block."""
-    products, outputs, count = _parts(pairs, depth)
-    return np.maximum(products, outputs) + np.minimum(products, outputs) / count
-
-
-def _parts(pairs: Pairs, depth: Float64) -> tuple[Float64, Float64, Float64]:
-    """Return the cycles of the products and of the outputs of so many channels, and their blocks, float64[k]."""
-    area = pairs.readings / np.maximum(pairs.stripes, 1.0)
-    every, count = (np.maximum(area * np.ceil(c / pairs.block), 1.0) for c in (pairs.channels, depth))
-    body = np.maximum(pairs.cycles - pairs.enter - pairs.leave, 0.0)
-    longer = body - pairs.products / every
-    shorter = np.clip((body - pairs.products) * every, 0.0, pairs.products)
-    outputs = np.where(longer >= pairs.products, longer, shorter) * depth / pairs.channels
-    products = pairs.products * round_up(depth, pairs.whole) / round_up(pairs.channels, pairs.whole)
-    return products, outputs, count
+    block, depth = np.minimum(pairs.block, pairs.channels), np.maximum(depth, 1.0)
+    deep = np.minimum(block, depth)
+    share, whole, part = (round_up(c, pairs.whole) for c in (depth, block, deep))
+    share /= round_up(pairs.channels, pairs.whole)
+    count = pairs.blocks * share * whole / part
+    products, outputs = pairs.products * share / count, pairs.outputs * depth / pairs.channels / count
+    apart = np.where(count > 1, abs(pairs.leave * deep / block - pairs.enter), 0.0)
+    issued = (apart + products + outputs) / 4.0
+    products, outputs = np.maximum(products, issued), np.maximum(outputs, issued)
+    longest, shortest = np.maximum(products, outputs), np.minimum(products, outputs)
+    return longest * count + np.where((products > outputs) & (not last), 0.0, shortest)
 
 
 def growth(pairs: Pairs, slices: Slices) -> Float64:
     """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
     several = slices.following > 0
     between = np.maximum(slices.following - 1.0, 0.0) * run(pairs, slices.next)
-    parts = run(pairs, slices.first) + between + np.where(several, run(pairs, slices.last), 0.0)
-    return np.maximum(parts - run(pairs, pairs.channels), 0.0)
+    last = np.where(several, run(pairs, slices.last, last=True), 0.0)
+    parts = run(pairs, slices.first) + between + last
+    return np.where(several, np.maximum(parts - run(pairs, pairs.channels, last=True), 0.0), 0.0)
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
