@@ -142,6 +142,8 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
     streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary * work.smaller)
+    image = work.in_h * work.in_w * stored(work.in_c, work.source)
+    streamed = np.where(work.is_enlarged, image, streamed)
     read = np.where(work.kind == ELEMENTWISE, streamed, blocked)
     return np.where(work.kind == TRANSPOSED, work.in_h * work.in_w * work.in_c, read)
 

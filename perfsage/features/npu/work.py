@@ -173,6 +173,7 @@ class Work:
             self,
             kind=self.kind_u85,
             constant=np.zeros(len(self)),
+            beside=np.zeros(len(self)),
             doubled=np.zeros(len(self), dtype=np.bool_),
             passes=self.passes_u85 * elements * rows,
             out_h=self.out_h / rows + resized,
@@ -198,6 +199,12 @@ class Work:
     def is_matrix(self) -> Flags:
         """Whether inputs are summed over channels."""
         return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
+
+    @property
+    def is_enlarged(self) -> Flags:
+        """Whether an image becomes larger by a unit for that, which U85 has."""
+        larger = self.out_h * self.out_w > self.in_h * self.in_w
+        return np.asarray((self.kind == ELEMENTWISE) & larger & ~self.binary)
 
     @property
     def is_weighted(self) -> Flags:
