@@ -88,6 +88,27 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     return share
 
 
+def joined_in_place(subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which results U85 joins where they lie, though U55 and U65 copy what comes from the CPU, bool[n].
+
+    Each part has to be computed by an operator that goes to the CPU there alone, for that result alone.
+    """
+    joined, other = operands.is_type(*JOINTS), refused[:, 0] & ~refused[:, 1]
+    if not (joined.any() and other.any()):
+        return np.zeros(len(joined), dtype=np.bool_)
+    inputs, results = subgraph.columns.operator_inputs, subgraph.columns.operator_outputs
+    freed, kept = (np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2))
+    freed[results.values[other[results.row_indices]]] = True
+    kept[results.values] = ~(operands.is_type(*ALIASES, *PARTS) | refused[:, 1])[results.row_indices]
+    kept[[*subgraph.inputs]] = False
+    alike = operands.dimensions[inputs.values] == operands.dimensions[operands.result][inputs.row_indices]
+    fixed = ~kept[inputs.values] | (operands.readers[inputs.values] > 1) | alike.all(axis=1)
+    freely, copied = (
+        np.bincount(inputs.row_indices, flags, len(joined)) > 0 for flags in (freed[inputs.values], fixed)
+    )
+    return np.asarray(joined & freely & ~copied & ~refused[:, 1])
+
+
 def _copy_alike(
     draft: Draft, operands: Operands, rows: NDArray[np.int64], tensors: NDArray[np.integer], share: Float64
 ) -> None:

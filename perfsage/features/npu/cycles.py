@@ -22,6 +22,7 @@ from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import Moved, moved, stored
 from perfsage.features.npu.geometry import GEOMETRIES, Geometry
 from perfsage.features.npu.integers import TIMES
+from perfsage.features.npu.parts_u85 import by_parts
 from perfsage.features.npu.softmax_u55 import softmax_u55
 from perfsage.features.npu.softmax_u85 import softmax_u85
 from perfsage.features.npu.streams import elements_u55, elements_u85
@@ -108,7 +109,7 @@ def _estimate(work: Work) -> Float64:
         old = work.take(busy)
         # Nothing is done on the way out there but functions.
         made[busy[:, None], :, _OLD] = _costs_u55(replace(old, chained=np.zeros(len(old))))
-        made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
+        made[busy[:, None], :, _NEW] = by_parts(old, _costs_u85)
     if broken.any():
         break_up(made, COSTS, work)
     if work.turned.any():

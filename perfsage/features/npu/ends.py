@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import BILINEAR, NEAREST, kinds_u85
+from perfsage.features.npu.copies import BILINEAR, NEAREST, joined_in_place, kinds_u85
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import deepened
@@ -62,6 +62,7 @@ def ends_of(
     source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner], u85=True)
     wholes = written_share(subgraph, operands, refused[:, 1], result, target_u85)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
+    kind_u85[joined_in_place(subgraph, operands, refused)] = NOTHING
     deep = deepened(subgraph, operands, owner)
     _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))
     _deepen(draft, np.flatnonzero(deep & ~within))
