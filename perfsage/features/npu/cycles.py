@@ -109,7 +109,7 @@ def _estimate(work: Work) -> Float64:
         old = work.take(busy)
         # Nothing is done on the way out there but functions.
         made[busy[:, None], :, _OLD] = _costs_u55(replace(old, chained=np.zeros(len(old))))
-        made[busy[:, None], :, _NEW] = by_parts(old, _costs_u85)
+        made[busy[:, None], :, _NEW] = by_parts(old, _costs_u85, _awaited)
     if broken.any():
         break_up(made, COSTS, work)
     if work.turned.any():
@@ -119,6 +119,12 @@ def _estimate(work: Work) -> Float64:
     if (work.wide > 1).any():
         scale_back(made, work)
     return made
+
+
+def _awaited(costs: Float64) -> Float64:
+    """Return how long what `_costs_u85` says takes with its memory in SRAM, float64[n, accelerators]."""
+    near = costs[:, :, [COSTS.index("near"), COSTS.index("near_alone")]].max(axis=2)
+    return np.asarray(near / [geometry.near.rate for geometry in _GEOMETRIES_U85])
 
 
 def _add_turns(made: Float64, work: Work) -> None:

@@ -10,10 +10,13 @@ import numpy as np
 from perfsage.features.npu.work import Float64, Work
 
 
-def by_parts(work: Work, costs: Callable[[Work], Float64]) -> Float64:
+def by_parts(
+    work: Work, costs: Callable[[Work], Float64], awaited: Callable[[Float64], Float64]
+) -> Float64:
     """Return the `costs` of `work` on U85; of parts of a kernel that are not alike, the mean.
 
-    A kernel of 9 with 2 between outputs has parts of 5 and of 4.
+    A kernel of 9 with 2 between outputs has parts of 5 and of 4. Each part takes as long as its memory, of
+    which `awaited` says how long that is.
     """
     made = costs(work.for_u85())
     sides = np.stack([work.kernel_h, work.kernel_w]) / work.enlarged
@@ -29,7 +32,9 @@ def by_parts(work: Work, costs: Callable[[Work], Float64]) -> Float64:
                 for size, more in ((some.kernel_h, high), (some.kernel_w, wide))
             )
             sizes = {"kernel_h": part_h, "kernel_w": part_w, "span_h": part_h, "span_w": part_w}
-            made[uneven] += costs(replace(some.for_u85(), **sizes)) * (share_h * share_w)[:, None, None]
+            each = costs(replace(some.for_u85(), **sizes))
+            each[:, :, :2] = np.maximum(each[:, :, :2], awaited(each)[:, :, None])
+            made[uneven] += each * (share_h * share_w)[:, None, None]
     return made
 
 
