@@ -177,6 +177,7 @@ def _costs_u85(work: Work) -> Float64:
     micro = np.concatenate(micros)
     once = work
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
+    elements = elements_u85(work, systems, micro, blocks)
     if (work.far == BY_KERNEL).any():
         work = _block_by_block(work, blocks)
     granule = round_up(micro[:, 2], 16.0)
@@ -185,7 +186,6 @@ def _costs_u85(work: Work) -> Float64:
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
-    elements = elements_u85(work, systems, micro, blocks)
     columns = _columns(
         work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, granule
     )
@@ -196,11 +196,12 @@ def _block_by_block(work: Work, blocks: Blocks) -> Work:
     """Finish each block before the next one where parts of a kernel come one by one: its sums stay."""
     apart = work.far == BY_KERNEL
     area, count = {}, np.ones(len(work))
-    for axis, size in (("h", blocks.height), ("w", blocks.width)):
+    for axis, size in (("h", blocks.height), ("w", blocks.width), ("c", blocks.depth)):
         out = getattr(work, f"out_{axis}")
         pieces = np.where(apart, ceil_div(out, np.maximum(size, 1.0)), 1.0)
         area[f"out_{axis}"] = out / pieces
-        area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
+        if axis != "c":
+            area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
         count *= pieces
     return replace(work, passes=work.passes * count, **area)
 

@@ -33,7 +33,7 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
     if within.any():
         own = deepened(subgraph, operands, np.arange(len(within)))
         bound = own & _bound_to_shape(subgraph, operands)[maker]
-        within &= ~(bound | in_pieces(subgraph, operands)[maker])
+        within &= ~(bound | far_apart(subgraph, operands)[maker])
     return np.asarray(within), maker
 
 
@@ -43,17 +43,24 @@ def own_activation(subgraph: Subgraph, operands: Operands) -> Flags:
     bound = shallow(operands) & _bound_to_shape(subgraph, operands)
     bound &= ~parts(subgraph, operands)[1, operands.result]
     active = subgraph.columns.attribute("fused_activation_function") > 0
-    return np.asarray(active & (bound | in_pieces(subgraph, operands)))
+    return np.asarray(active & (bound | far_apart(subgraph, operands)))
+
+
+@remembered
+def far_apart(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators become several convolutions, since outputs are too far apart, bool[n]."""
+    stride = np.maximum(*(subgraph.columns.attribute(f"stride_{axis}") for axis in "hw"))
+    return np.asarray(operands.is_type("CONV_2D") & operands.has_weight & (stride > MOST_STRIDE))
 
 
 @remembered
 def in_pieces(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which operators become a convolution for each output, bool[n]."""
+    far = far_apart(subgraph, operands)
+    if not far.any():
+        return far
     attribute, sides = subgraph.columns.attribute, slice(1, 3)
     stride = np.stack([attribute("stride_h"), attribute("stride_w")], axis=1)
-    far = operands.is_type("CONV_2D") & operands.has_weight & (stride.max(axis=1) > MOST_STRIDE)
-    if not far.any():
-        return np.asarray(far)
     dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1)
     dimensions = operands.dimensions
     spans = (dimensions[operands.weight][:, sides] - 1.0) * np.maximum(dilation, 1) + 1.0
