@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_bytes, uniform_bytes
-from perfsage.features.npu.activations import add_activations
+from perfsage.features.npu.activations import activation_costs
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
+from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
 from perfsage.features.npu.formats import EDGE, TABLES
@@ -63,7 +64,8 @@ def npu_columns(
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
+    activations = activation_costs(subgraph, operands, work, refused)
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, activations)
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -74,7 +76,7 @@ def npu_columns(
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
     add_exchanges(made, operands, work, refused)
-    add_activations(made, subgraph, operands, work, refused)
+    add_costs(made, *activations)
     add_rims(made, subgraph, operands, work, refused)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
@@ -143,7 +145,9 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
+    activations: tuple[Int64, Float64],
 ) -> Prefetch:
+    """Return what is copied ahead; weights of what follows come during an operator's own activation."""
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
@@ -152,6 +156,10 @@ def _prefetch(
     # A depthwise convolution reads all of its inputs for each slice of its channels.
     summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
     sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
+    tail, (rows, costs) = _tails(work, operands, cost["planned"]), activations
+    tail[rows] = costs[:, COSTS.index("planned")]
+    follows = np.zeros((len(tail), 1), dtype=np.bool_)
+    follows[rows] = True
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],
@@ -161,7 +169,8 @@ def _prefetch(
         granule=np.maximum(cost["granule"], 1.0),
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
-        tail=_tails(work, operands, cost["planned"]),
+        tail=tail,
+        follows=follows,
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )

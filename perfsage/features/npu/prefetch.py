@@ -55,7 +55,8 @@ class Task:
     channels of a block and `granule` those that scales come for; `channels` float64[n] are the outputs',
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
-    weights come during the last `tail` cycles at most. `products` and `outputs` are the cycles of either
+    weights come during the last `tail` cycles at most, or in just these where something else `follows`
+    bool[n, 1]. `products` and `outputs` are the cycles of either
     alone in so many `blocks`, and `stripes` is how many an operator of a cascade is worked off in, 0 elsewhere.
     """
 
@@ -71,6 +72,7 @@ class Task:
     size: Float64
     movable: Flags
     tail: Float64
+    follows: Flags
     readings: Float64
     block: Float64
     channels: Float64
@@ -148,7 +150,8 @@ def _scales(pairs: Pairs, slack: Float64, granule: Float64) -> Float64:
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
     """Return how long the operators `before` let others copy, of the `rest` that each runs at last."""
-    free = np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator]
+    free = np.where(task.follows, task.tail, np.minimum(rest, task.tail))
+    free = free[np.maximum(before, 0), accelerator]
     return np.where(before >= 0, free, 0.0)
 
 

@@ -181,6 +181,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         granule=np.ones(coded.shape),
         movable=np.zeros(coded.shape, dtype=np.bool_),
         tail=np.full(coded.shape, np.inf),
+        follows=np.zeros((len(coded), 1), dtype=np.bool_),
         stripes=np.zeros(coded.shape),
         **{name: cost[name] for name in same},
     )
