@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +14,10 @@ from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
-from perfsage.features.npu.formats import EDGE, TABLES
+from perfsage.features.npu.formats import EDGE, TABLES, multiples
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
-from perfsage.features.npu.multiples import add_exchanges
+from perfsage.features.npu.multiples import exchange_costs
 from perfsage.features.npu.phases import add_rims
 from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
@@ -64,8 +66,9 @@ def npu_columns(
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
+    exchanges = exchange_costs(operands, work, refused)
     activations = activation_costs(subgraph, operands, work, refused)
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, activations)
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, [*exchanges, activations])
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -75,8 +78,8 @@ def npu_columns(
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
-    add_exchanges(made, operands, work, refused)
-    add_costs(made, *activations)
+    for rows, costs in (*exchanges, activations):
+        add_costs(made, rows, costs)
     add_rims(made, subgraph, operands, work, refused)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
@@ -145,9 +148,9 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
-    activations: tuple[Int64, Float64],
+    after: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
-    """Return what is copied ahead; weights of what follows come during an operator's own activation."""
+    """Return what is copied ahead; weights of the next operator come during the last of what comes `after`."""
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
@@ -156,10 +159,10 @@ def _prefetch(
     # A depthwise convolution reads all of its inputs for each slice of its channels.
     summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
     sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
-    tail, (rows, costs) = _tails(work, operands, cost["planned"]), activations
-    tail[rows] = costs[:, COSTS.index("planned")]
+    tail = _tails(work, operands, cost["planned"])
     follows = np.zeros((len(tail), 1), dtype=np.bool_)
-    follows[rows] = True
+    for rows, costs in after:
+        tail[rows], follows[rows] = costs[:, COSTS.index("planned")], True
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],
@@ -171,6 +174,7 @@ def _prefetch(
         movable=sources != EDGE,
         tail=tail,
         follows=follows,
+        pieces=multiples(operands),
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )

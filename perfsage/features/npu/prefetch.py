@@ -56,7 +56,7 @@ class Task:
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
     weights come during the last `tail` cycles at most, or in just these where something else `follows`
-    bool[n, 1]. `products` and `outputs` are the cycles of either
+    bool[n, 1]. It is done in `pieces` float64[n], one for each multiple of channels. `products` and `outputs` are the cycles of either
     alone in so many `blocks`, and `stripes` is how many an operator of a cascade is worked off in, 0 elsewhere.
     """
 
@@ -73,6 +73,7 @@ class Task:
     movable: Flags
     tail: Float64
     follows: Flags
+    pieces: Float64
     readings: Float64
     block: Float64
     channels: Float64
@@ -195,6 +196,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         products=task.products[row, accelerator],
         outputs=task.outputs[row, accelerator],
         blocks=np.maximum(task.blocks[row, accelerator], 1.0),
+        pieces=task.pieces[row],
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
         copy=np.maximum(stored / far_rate + far_latency, stored / near_rate + near_latency),
         unmoved=(stored / far_weights + far_latency) * readings,
@@ -233,7 +235,7 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
     )
     last = np.where(several, slices.last, channels)
     after = np.where(several, run(pairs, last, last=True) + pairs.leave, cycles / np.maximum(pairs.stripes, 1.0))
-    rest = np.where(kept, after, pairs.direct)
+    rest = np.where(kept, after, pairs.direct) / pairs.pieces
     return np.stack([one, one + other, late, begin, rest, kept])
 
 

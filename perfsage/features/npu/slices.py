@@ -30,7 +30,8 @@ class Pairs:
     one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
     and `movable` bool[k] says whether these may be brought to SRAM. `stripes` are those of a cascade that is
     worked off without slices, `inside` bool[k] is not the first there. `products` and `outputs` are the
-    cycles of either alone in so many `blocks`, products for `whole` channels at once.
+    cycles of either alone in so many `blocks`, products for `whole` channels at once. It is
+    done in so many `pieces`, one after the other.
     """
 
     stored: Float64
@@ -63,6 +64,7 @@ class Pairs:
     products: Float64
     outputs: Float64
     blocks: Float64
+    pieces: Float64
     whole: Float64
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
