@@ -14,7 +14,7 @@ from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
-from perfsage.features.npu.formats import EDGE, TABLES, multiples
+from perfsage.features.npu.formats import EDGE, TABLES, in_phases, multiples
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
@@ -37,6 +37,8 @@ _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geomet
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
 _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
 """What it takes to copy the table of a function, while the operator before runs."""
+_PHASES = 4.0
+"""Convolutions that double an image, one for each corner."""
 _STRIPED = [min(g.spill, len(SPILL_BYTES) + 1) - 1 for g in GEOMETRIES]
 """Which column of `Work.stripes` says how many stripes there are: the last one says none."""
 _LIMITED = [[g.spill - 1 for g in GEOMETRIES].index(place) for place in range(len(SPILL_BYTES))]
@@ -174,7 +176,7 @@ def _prefetch(
         movable=sources != EDGE,
         tail=tail,
         follows=follows,
-        pieces=multiples(operands),
+        pieces=np.where(in_phases(subgraph, operands), _PHASES, multiples(operands)),
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )

@@ -63,6 +63,9 @@ class Work:
     target: NDArray[np.int64]
     source_u85: NDArray[np.int64]
     target_u85: NDArray[np.int64]
+    beside_source: NDArray[np.int64]
+    """The format of the second of two tensors."""
+    beside_source_u85: NDArray[np.int64]
     source_spill: NDArray[np.int64]
     target_spill: NDArray[np.int64]
     chained: Float64
@@ -180,6 +183,7 @@ class Work:
             out_w=np.where(self.merged, self.out_c, self.out_w + resized),
             out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
+            beside_source=self.beside_source_u85,
             target=self.target_u85,
             larger=self.larger_u85,
             smaller=self.smaller_u85,
