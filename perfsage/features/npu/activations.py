@@ -19,7 +19,7 @@ from perfsage.graph import Subgraph
 def activation_costs(
     subgraph: Subgraph, operands: Operands, work: Work, refused: Flags
 ) -> tuple[Int64, Float64]:
-    """Return the rows of operators that such activations follow, int64[k], and their costs as `npu_costs` does.
+    """Return the rows of operators that these follow, int64[k], and their costs as `npu_costs` does.
 
     `refused` bool[n, 2] is as in `refusals`.
     """

@@ -19,7 +19,7 @@ from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
 from perfsage.features.npu.phases import add_rims
-from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
+from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
@@ -152,12 +152,11 @@ def _prefetch(
     refused: NDArray[np.bool_],
     after: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
-    """Return what is copied ahead; weights of the next operator come during the last of what comes `after`."""
+    """Return what is copied ahead; the next operator's weights come during the last of what comes `after`."""
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
-    same += ("products", "outputs", "blocks")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", *SAME)
     # A depthwise convolution reads all of its inputs for each slice of its channels.
     summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
     sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]

@@ -103,7 +103,7 @@ def _lay_out_views(draft: Draft, operands: Operands, rows: NDArray[np.int64]) ->
 
 
 def joined_in_place(subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which results U85 joins where they lie, though U55 and U65 copy what comes from the CPU, bool[n].
+    """Return which results U85 joins where they lie, bool[n], though others copy what comes from the CPU.
 
     Each part has to be computed by an operator that goes to the CPU there alone, for that result alone.
     """

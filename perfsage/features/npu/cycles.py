@@ -51,9 +51,10 @@ COSTS = (
     *("products", "outputs", "blocks", "enter", "leave", "readings", "depth", "granule", "elements"),
 )
 """Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
-activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products and of
-outputs alone, and how many blocks there are; the planned ones of the first and of the last transfer, how often weights are read, the channels of a block and those that scales come for
-at once, and how many weights there are with their padding."""
+activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products and of outputs
+alone, and how many blocks there are; the planned cycles of the first and of the last transfer, how often
+weights are read, the channels of a block and those that scales come for at once, and how many weights there
+are with their padding."""
 _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
 _AT_ONCE = 128
@@ -186,9 +187,7 @@ def _costs_u85(work: Work) -> Float64:
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
-    columns = _columns(
-        work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, granule
-    )
+    columns = _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, granule)
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
 

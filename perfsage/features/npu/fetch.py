@@ -65,7 +65,8 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     read_waste = _read_waste(work, systems, blocks, far_in)
     write_waste = _write_waste(work, systems, blocks, far_out)
     elements = _reads(work, blocks)
-    read = elements * np.where(work.binary, _mean_waste(work, systems, blocks, far_in, read_waste), read_waste)
+    both = _mean_waste(work, systems, blocks, far_in, read_waste)
+    read = elements * np.where(work.binary, both, read_waste)
     written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide * work.larger
     scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
@@ -177,7 +178,7 @@ def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Flo
 
 
 def _mean_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags, first: Float64) -> Float64:
-    """Return the same of two tensors, of which the `first` one wastes so much: the second has its own format."""
+    """Return the same of two tensors: the `first` one wastes so much, the second has its own format."""
     if not (work.beside_source != work.source).any():
         return first
     second = _read_waste(replace(work, source=work.beside_source), systems, blocks, far)

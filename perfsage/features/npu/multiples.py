@@ -26,10 +26,8 @@ _OF_A_ROW = (("m", "h", "wc", (1, 0, 2)), ("m", "w", "c", (1, 0, 2)), ("w", "m",
 _ENDS = ("", "_u85", "_spill")
 
 
-def exchange_costs(
-    operands: Operands, work: Work, refused: Flags
-) -> list[tuple[NDArray[np.int64], Float64]]:
-    """Return the rows and the costs of all exchanges of axes, one after the other; `refused` as in `refusals`."""
+def exchange_costs(operands: Operands, work: Work, refused: Flags) -> list[tuple[NDArray[np.int64], Float64]]:
+    """Return the rows and the costs of all exchanges of axes in turn; `refused` is as in `refusals`."""
     count = multiples(operands)
     several = (count > 1) & (work.kind == DEPTHWISE) & ~refused.all(axis=1)
     made = []

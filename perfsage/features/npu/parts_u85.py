@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from perfsage.features.npu.work import Float64, Work
 
 
-def by_parts(
-    work: Work, costs: Callable[[Work], Float64], awaited: Callable[[Float64], Float64]
-) -> Float64:
+def by_parts(work: Work, costs: Callable[[Work], Float64], awaited: Callable[[Float64], Float64]) -> Float64:
     """Return the `costs` of `work` on U85; of parts of a kernel that are not alike, the mean.
 
     A kernel of 9 with 2 between outputs has parts of 5 and of 4. Each part takes as long as its memory, of
@@ -31,7 +30,12 @@ def by_parts(
                 _part(size, some.enlarged, more)
                 for size, more in ((some.kernel_h, high), (some.kernel_w, wide))
             )
-            sizes = {"kernel_h": part_h, "kernel_w": part_w, "span_h": part_h, "span_w": part_w}
+            sizes: dict[str, Any] = {
+                "kernel_h": part_h,
+                "kernel_w": part_w,
+                "span_h": part_h,
+                "span_w": part_w,
+            }
             each = costs(replace(some.for_u85(), **sizes))
             each[:, :, :2] = np.maximum(each[:, :, :2], awaited(each)[:, :, None])
             made[uneven] += each * (share_h * share_w)[:, None, None]

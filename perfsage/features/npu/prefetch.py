@@ -24,9 +24,11 @@ STARTUP_CYCLES = 1000.0
 """The first operator may wait so long for its weights."""
 LEAST_FILLED = 0.3
 """Slices that fill less of a block than this are not worth it."""
+SAME = ("products", "outputs", "blocks")
+"""What plans of slices need of an operator's costs."""
 _FEW_SLICES = 2.0
 _HIDDEN = 20.0
-"""What works in stripes has its weights copied where less than a part in so many of the copy is waited for."""
+"""What works in stripes has its weights copied where less than such a part of the copy is waited for."""
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
@@ -56,8 +58,9 @@ class Task:
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
     weights come during the last `tail` cycles at most, or in just these where something else `follows`
-    bool[n, 1]. It is done in `pieces` float64[n], one for each multiple of channels. `products` and `outputs` are the cycles of either
-    alone in so many `blocks`, and `stripes` is how many an operator of a cascade is worked off in, 0 elsewhere.
+    bool[n, 1]. An operator is done in `pieces` float64[n], one for each multiple of channels or each corner.
+    `products` and `outputs` are the cycles of either alone in so many `blocks`, and `stripes` is how many
+    stripes an operator of a cascade is worked off in, 0 elsewhere.
     """
 
     weights: Float64
@@ -234,7 +237,8 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
         for part in (one, other, late, slices.first)
     )
     last = np.where(several, slices.last, channels)
-    after = np.where(several, run(pairs, last, last=True) + pairs.leave, cycles / np.maximum(pairs.stripes, 1.0))
+    whole = cycles / np.maximum(pairs.stripes, 1.0)
+    after = np.where(several, run(pairs, last, last=True) + pairs.leave, whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     return np.stack([one, one + other, late, begin, rest, kept])
 
@@ -255,7 +259,9 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
     inputs, times = _input_cycles(pairs, slices), np.maximum(pairs.stripes, 1.0)
     buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
-    ran = cycles + growth(pairs, slices) + waited_for
+    # What comes from the operator before in the cascade is planned from SRAM then.
+    nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
+    ran = cycles + growth(pairs, slices) + waited_for - nearer
     new = np.maximum(np.maximum(ran, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)

@@ -18,7 +18,7 @@ from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
-from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
+from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent_memory import GATES, LSTM, Lstms, lstms_of
 from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
@@ -169,8 +169,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
     begins = np.zeros(len(coded), dtype=np.bool_)
     begins[:: 2 * _ROWS] = True
     block = np.maximum(cost["depth"], 1.0)
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
-    same += ("products", "outputs", "blocks")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", *SAME)
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],

@@ -194,7 +194,7 @@ class Work:
 
     @property
     def stripes(self) -> Float64:
-        """In how many stripes each is worked off, float64[n, limits + 1]: 0 for in none, as without a limit."""
+        """How many stripes each is worked off in, float64[n, limits + 1]: 0 for none, as without a limit."""
         heights = np.stack([*(getattr(self, name) for name in STRIPES), np.zeros(len(self))], axis=1)
         count = np.ceil(self.out_h[:, None] / np.maximum(heights, 1.0))
         return np.where(heights > 0, count, 0.0)
