@@ -18,7 +18,7 @@ from perfsage.features.npu.formats import EDGE, TABLES, in_phases, multiples
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
-from perfsage.features.npu.phases import add_rims
+from perfsage.features.npu.phases import rim_costs
 from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
@@ -39,6 +39,8 @@ _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.f
 """What it takes to copy the table of a function, while the operator before runs."""
 _PHASES = 4.0
 """Convolutions that double an image, one for each corner."""
+_RIMS = 2.0
+"""Columns at the left and at the right are copied last, one after the other."""
 _STRIPED = [min(g.spill, len(SPILL_BYTES) + 1) - 1 for g in GEOMETRIES]
 """Which column of `Work.stripes` says how many stripes there are: the last one says none."""
 _LIMITED = [[g.spill - 1 for g in GEOMETRIES].index(place) for place in range(len(SPILL_BYTES))]
@@ -70,7 +72,9 @@ def npu_columns(
     coded = _coded(work, operands, cost["elements"], statistics)
     exchanges = exchange_costs(operands, work, refused)
     activations = activation_costs(subgraph, operands, work, refused)
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, [*exchanges, activations])
+    rims = rim_costs(subgraph, operands, work, refused)
+    after = [*exchanges, activations]
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, after, rims[-1:])
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -80,9 +84,8 @@ def npu_columns(
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
-    for rows, costs in (*exchanges, activations):
+    for rows, costs in (*exchanges, activations, *rims):
         add_costs(made, rows, costs)
-    add_rims(made, subgraph, operands, work, refused)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
@@ -151,8 +154,12 @@ def _prefetch(
     coded: Float64,
     refused: NDArray[np.bool_],
     after: Sequence[tuple[Int64, Float64]],
+    ahead: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
-    """Return what is copied ahead; the next operator's weights come during the last of what comes `after`."""
+    """Return what is copied ahead; the next operator's weights come during the last of what comes `after`.
+
+    An operator's own weights come during what comes `ahead` of it.
+    """
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
@@ -164,6 +171,9 @@ def _prefetch(
     follows = np.zeros((len(tail), 1), dtype=np.bool_)
     for rows, costs in after:
         tail[rows], follows[rows] = costs[:, COSTS.index("planned")], True
+    lead = np.full(tail.shape, np.inf)
+    for rows, costs in ahead:
+        lead[rows] = costs[:, COSTS.index("planned")] / _RIMS
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],
@@ -175,6 +185,7 @@ def _prefetch(
         movable=sources != EDGE,
         tail=tail,
         follows=follows,
+        lead=lead,
         pieces=np.where(in_phases(subgraph, operands), _PHASES, multiples(operands)),
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},

@@ -58,7 +58,7 @@ class Task:
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
     weights come during the last `tail` cycles at most, or in just these where something else `follows`
-    bool[n, 1]. An operator is done in `pieces` float64[n], one for each multiple of channels or each corner.
+    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in `pieces` float64[n], one for each multiple of channels or each corner.
     `products` and `outputs` are the cycles of either alone in so many `blocks`, and `stripes` is how many
     stripes an operator of a cascade is worked off in, 0 elsewhere.
     """
@@ -76,6 +76,7 @@ class Task:
     movable: Flags
     tail: Float64
     follows: Flags
+    lead: Float64
     pieces: Float64
     readings: Float64
     block: Float64
@@ -113,10 +114,10 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     earlier = _before(busy, first)
     before = earlier[row, accelerator]
     pairs = _pairs(task, row, accelerator, before)
-    rest = task.planned_direct.copy()
+    rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
     for _ in range(_MOST_ROUNDS):
-        now = _slack(task, rest, before, accelerator)
+        now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
         todo = np.flatnonzero(now != slack)
         if not len(todo):
             break
@@ -160,9 +161,14 @@ def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Floa
 
 
 def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
-    """Return the cycles of operators whose weights are copied, and wait for the first or for all of them."""
+    """Return the cycles of operators whose weights are copied, and wait for the first or for all of them.
+
+    Weights of all pieces but the first come while the one before runs.
+    """
+    real, count = pairs.real / pairs.pieces, pairs.pieces - 1.0
     first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
-    return np.asarray(np.maximum(pairs.copy - slack + part["rest"], pairs.real + first))
+    begin = np.maximum(pairs.copy - slack + part["rest"], real + first)
+    return np.asarray(begin + count * np.maximum(pairs.copy, real))
 
 
 def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
@@ -170,6 +176,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     inside = (stripes > 0) & (before >= 0) & (task.stripes[np.maximum(before, 0), accelerator] > 0)
     channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
     stored = round_up(task.weights[row, accelerator] + SCALE_BYTES * channels, SPLIT_DEPTH)
+    each = stored / task.pieces[row]
     systems = _SYSTEMS[accelerator].T
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
     near_input, far_input, edge_latency, granule, room = systems[6:]
@@ -201,7 +208,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         blocks=np.maximum(task.blocks[row, accelerator], 1.0),
         pieces=task.pieces[row],
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
-        copy=np.maximum(stored / far_rate + far_latency, stored / near_rate + near_latency),
+        copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
         unmoved=(stored / far_weights + far_latency) * readings,
         buffered=(stored / near_weights + near_latency) * readings,
         far_rate=far_rate,

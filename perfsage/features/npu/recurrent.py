@@ -182,6 +182,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         tail=np.full(coded.shape, np.inf),
         follows=np.zeros((len(coded), 1), dtype=np.bool_),
         pieces=np.ones(len(coded)),
+        lead=np.full(coded.shape, np.inf),
         stripes=np.zeros(coded.shape),
         **{name: cost[name] for name in same},
     )
