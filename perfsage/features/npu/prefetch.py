@@ -58,9 +58,10 @@ class Task:
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
     weights come during the last `tail` cycles at most, or in just these where something else `follows`
-    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in `pieces` float64[n], one for each multiple of channels or each corner.
-    `products` and `outputs` are the cycles of either alone in so many `blocks`, and `stripes` is how many
-    stripes an operator of a cascade is worked off in, 0 elsewhere.
+    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in
+    `pieces` float64[n], one for each multiple of channels or each corner. `products` and `outputs` are the
+    cycles of either alone in so many `blocks`, and `stripes` is how many stripes an operator of a cascade is
+    worked off in, 0 elsewhere.
     """
 
     weights: Float64

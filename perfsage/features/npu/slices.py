@@ -126,11 +126,15 @@ def run(pairs: Pairs, depth: Float64, *, last: bool = False) -> Float64:
 
 def growth(pairs: Pairs, slices: Slices) -> Float64:
     """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
-    several = slices.following > 0
-    between = np.maximum(slices.following - 1.0, 0.0) * run(pairs, slices.next)
-    last = np.where(several, run(pairs, slices.last, last=True), 0.0)
-    parts = run(pairs, slices.first) + between + last
-    return np.where(several, np.maximum(parts - run(pairs, pairs.channels, last=True), 0.0), 0.0)
+    made = np.zeros(len(pairs.channels))
+    several = np.flatnonzero(slices.following > 0)
+    if not len(several):
+        return made
+    some, count = pairs.take(several), slices.following[several] - 1.0
+    first, each, last = (part[several] for part in (slices.first, slices.next, slices.last))
+    parts = run(some, first) + count * run(some, each) + run(some, last, last=True)
+    made[several] = np.maximum(parts - run(some, some.channels, last=True), 0.0)
+    return made
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
