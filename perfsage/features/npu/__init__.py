@@ -13,5 +13,6 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - functions on the way out: `fusing`, `activations`, `chains`;
 - tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `cascade_steps`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`, `phases`, `extra_parts`.
+  `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`, `phases`, `parts_u85`,
+  `extra_parts`.
 """

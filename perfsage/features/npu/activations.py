@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfsage.features.npu.cycles import npu_costs
+from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import shallow
-from perfsage.features.npu.extra_parts import add_costs, moving
+from perfsage.features.npu.extra_parts import Int64, moving
 from perfsage.features.npu.formats import BRICKS, LINEAR
 from perfsage.features.npu.fusing import own_activation
+from perfsage.features.npu.geometry import GEOMETRIES
 from perfsage.features.npu.work import NOTHING, Flags, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
 
-def add_activations(
-    made: Float64, subgraph: Subgraph, operands: Operands, work: Work, refused: Flags
-) -> None:
-    """Add those to the columns of NPUs, float64[n, 6, d]; `refused` as in `refusals`."""
+def activation_costs(
+    subgraph: Subgraph, operands: Operands, work: Work, refused: Flags
+) -> tuple[Int64, Float64]:
+    """Return the rows of operators that these follow, int64[k], and their costs as `npu_costs` does.
+
+    `refused` bool[n, 2] is as in `refusals`.
+    """
     rows = np.flatnonzero(own_activation(subgraph, operands) & (work.kind != NOTHING) & ~refused.all(axis=1))
-    if len(rows):
-        results = operands.dimensions[operands.result[rows]]
-        add_costs(made, rows, npu_costs(_activation(work.take(rows), results, shallow(operands)[rows])))
+    if not len(rows):
+        return rows, np.zeros((0, len(COSTS), len(GEOMETRIES)))
+    results = operands.dimensions[operands.result[rows]]
+    return rows, npu_costs(_activation(work.take(rows), results, shallow(operands)[rows]))
 
 
 def _activation(work: Work, results: Float64, deep: Flags) -> Work:

@@ -16,6 +16,8 @@ from perfsage.features.npu.work import SUBKERNEL, Flags, Float64, Work, round_up
 MOST = (128, 128, 1024)
 GRANULE = 16
 """Channels of accumulators come in multiples of these."""
+_SLOTS = 6
+"""Parts of the output buffer, each of which holds the inputs of a block of what is enlarged."""
 _UNIT_DEPTHS = (16.0, 32.0)
 
 
@@ -40,7 +42,16 @@ def streamed(work: Work, geometry: Geometry, micro: Float64) -> Float64:
     needs = np.maximum(_tile(width, step_w, np.minimum(units, np.minimum(width, MOST[1]))), step_w)
     times = np.minimum(np.floor(units / needs), np.floor(np.minimum(channels, MOST[2]) / GRANULE))
     times = np.where(times >= 2, times, 1.0)
-    return np.stack([round_up(high, step_h), round_up(np.floor(units / times), step_w), GRANULE * times])
+    filled = np.stack([round_up(high, step_h), round_up(np.floor(units / times), step_w), GRANULE * times])
+    return np.where(work.is_enlarged, _rows(work, geometry, step_w), filled)
+
+
+def _rows(work: Work, geometry: Geometry, step: Float64) -> Float64:
+    """Return blocks of what is enlarged, float64[3, n]: parts of a row whose inputs fit into a slot."""
+    bricks = geometry.output_bytes // _SLOTS // GRANULE
+    wide = np.minimum((bricks - 2) * np.ceil(work.out_w / np.maximum(work.in_w, 1.0)) + 1.0, MOST[1])
+    wide = np.where(wide < step, wide, np.floor(wide / step) * step)
+    return np.stack([np.ones(len(work)), wide, np.full(len(work), float(GRANULE))])
 
 
 def _tile(size: Float64, step: Float64, most: Float64) -> Float64:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_bytes, uniform_bytes
-from perfsage.features.npu.activations import add_activations
+from perfsage.features.npu.activations import activation_costs
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
+from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
-from perfsage.features.npu.formats import EDGE, TABLES
+from perfsage.features.npu.formats import EDGE, TABLES, in_phases, multiples
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
-from perfsage.features.npu.multiples import add_exchanges
-from perfsage.features.npu.phases import add_rims
-from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
+from perfsage.features.npu.multiples import exchange_costs
+from perfsage.features.npu.phases import rim_costs
+from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
@@ -34,8 +37,14 @@ _SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geomet
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
 _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
 """What it takes to copy the table of a function, while the operator before runs."""
+_PHASES = 4.0
+"""Convolutions that double an image, one for each corner."""
+_RIMS = 2.0
+"""Columns at the left and at the right are copied last, one after the other."""
+_STRIPED = [min(g.spill, len(SPILL_BYTES) + 1) - 1 for g in GEOMETRIES]
+"""Which column of `Work.stripes` says how many stripes there are: the last one says none."""
 _LIMITED = [[g.spill - 1 for g in GEOMETRIES].index(place) for place in range(len(SPILL_BYTES))]
-DRAM_SCALES = 0.41
+DRAM_SCALES = 0.4096
 """Bytes of scales and biases a cycle out of DRAM on U85: two bursts of 128 in its latency of 500, at 80 %."""
 _FAR_SCALES = np.array(
     [g.far.rate / DRAM_SCALES if g.generation == 85 and g.far.is_dram else 1.0 for g in GEOMETRIES]
@@ -61,7 +70,11 @@ def npu_columns(
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
     coded = _coded(work, operands, cost["elements"], statistics)
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
+    exchanges = exchange_costs(operands, work, refused)
+    activations = activation_costs(subgraph, operands, work, refused)
+    rims = rim_costs(subgraph, operands, work, refused)
+    after = [*exchanges, activations]
+    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, after, rims[-1:])
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -71,9 +84,8 @@ def npu_columns(
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
-    add_exchanges(made, operands, work, refused)
-    add_activations(made, subgraph, operands, work, refused)
-    add_rims(made, subgraph, operands, work, refused)
+    for rows, costs in (*exchanges, activations, *rims):
+        add_costs(made, rows, costs)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
@@ -141,14 +153,27 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
+    after: Sequence[tuple[Int64, Float64]],
+    ahead: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
+    """Return what is copied ahead; the next operator's weights come during the last of what comes `after`.
+
+    An operator's own weights come during what comes `ahead` of it.
+    """
     busy = np.stack([work.kind != NOTHING, work.kind_u85 != NOTHING], axis=1) & ~refused
     begins = np.zeros(len(busy), dtype=np.bool_)
     begins[subgraph.spans[0]] = True
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", *SAME)
     # A depthwise convolution reads all of its inputs for each slice of its channels.
     summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
     sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
+    tail = _tails(work, operands, cost["planned"])
+    follows = np.zeros((len(tail), 1), dtype=np.bool_)
+    for rows, costs in after:
+        tail[rows], follows[rows] = costs[:, COSTS.index("planned")], True
+    lead = np.full(tail.shape, np.inf)
+    for rows, costs in ahead:
+        lead[rows] = costs[:, COSTS.index("planned")] / _RIMS
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],
@@ -158,7 +183,11 @@ def _prefetch(
         granule=np.maximum(cost["granule"], 1.0),
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
-        tail=_tails(work, operands, cost["planned"]),
+        tail=tail,
+        follows=follows,
+        lead=lead,
+        pieces=np.where(in_phases(subgraph, operands), _PHASES, multiples(operands)),
+        stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
     return fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)

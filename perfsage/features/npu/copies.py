@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu.deep_shapes import deep_shapes
+from perfsage.features.npu.depths import shallow
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS, REDUCTIONS
 from perfsage.features.npu.stale_slices import contradicted_slices
@@ -82,10 +84,43 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     draft.kind[part] = POOLING
     draft.kernel[part] = 1.0
     draft.into[through] = draft.out[through]
+    _lay_out_views(draft, operands, np.flatnonzero(through & operands.is_type(*ALIASES)))
     share[joined & part] = (copied / elements[operands.result])[joined & part]
     moved = fixed[table.values] & joined[table.row_indices] & (table.values >= 0)
     _copy_alike(draft, operands, table.row_indices[moved], table.values[moved], share)
     return share
+
+
+def _lay_out_views(draft: Draft, operands: Operands, rows: NDArray[np.int64]) -> None:
+    """Copy what only gets another shape as it comes in, or in a shape of more channels where it has few."""
+    if not len(rows):
+        return
+    seen = operands.dimensions[operands.data[rows]]
+    few = shallow(operands)[rows]
+    shapes = np.where(few[:, None], deep_shapes(seen.prod(axis=1)), seen[:, 1:])
+    draft.out[rows] = draft.into[rows] = shapes
+    draft.batch[rows] = np.where(few, 1.0, seen[:, 0])
+
+
+def joined_in_place(subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which results U85 joins where they lie, bool[n], though others copy what comes from the CPU.
+
+    Each part has to be computed by an operator that goes to the CPU there alone, for that result alone.
+    """
+    joined, other = operands.is_type(*JOINTS), refused[:, 0] & ~refused[:, 1]
+    if not (joined.any() and other.any()):
+        return np.zeros(len(joined), dtype=np.bool_)
+    inputs, results = subgraph.columns.operator_inputs, subgraph.columns.operator_outputs
+    freed, kept = (np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2))
+    freed[results.values[other[results.row_indices]]] = True
+    kept[results.values] = ~(operands.is_type(*ALIASES, *PARTS) | refused[:, 1])[results.row_indices]
+    kept[[*subgraph.inputs]] = False
+    alike = operands.dimensions[inputs.values] == operands.dimensions[operands.result][inputs.row_indices]
+    fixed = ~kept[inputs.values] | (operands.readers[inputs.values] > 1) | alike.all(axis=1)
+    freely, copied = (
+        np.bincount(inputs.row_indices, flags, len(joined)) > 0 for flags in (freed[inputs.values], fixed)
+    )
+    return np.asarray(joined & freely & ~copied & ~refused[:, 1])
 
 
 def _copy_alike(

@@ -22,6 +22,7 @@ from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import Moved, moved, stored
 from perfsage.features.npu.geometry import GEOMETRIES, Geometry
 from perfsage.features.npu.integers import TIMES
+from perfsage.features.npu.parts_u85 import by_parts
 from perfsage.features.npu.softmax_u55 import softmax_u55
 from perfsage.features.npu.softmax_u85 import softmax_u85
 from perfsage.features.npu.streams import elements_u55, elements_u85
@@ -47,12 +48,13 @@ Float64 = NDArray[np.float64]
 COSTS = (
     *TIMES,
     *("near", "near_alone", "far", "far_alone", "scale", "input"),
-    *("enter", "leave", "readings", "depth", "granule", "elements"),
+    *("products", "outputs", "blocks", "enter", "leave", "readings", "depth", "granule", "elements"),
 )
 """Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
-activations at the graph's ends, as plans are made; bytes as in `fetch`; the planned cycles of the first
-and of the last transfer, how often weights are read, the channels of a block and those that scales come for
-at once, and how many weights there are with their padding."""
+activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products and of outputs
+alone, and how many blocks there are; the planned cycles of the first and of the last transfer, how often
+weights are read, the channels of a block and those that scales come for at once, and how many weights there
+are with their padding."""
 _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
 _AT_ONCE = 128
@@ -108,7 +110,7 @@ def _estimate(work: Work) -> Float64:
         old = work.take(busy)
         # Nothing is done on the way out there but functions.
         made[busy[:, None], :, _OLD] = _costs_u55(replace(old, chained=np.zeros(len(old))))
-        made[busy[:, None], :, _NEW] = _costs_u85(old.for_u85())
+        made[busy[:, None], :, _NEW] = by_parts(old, _costs_u85, _awaited)
     if broken.any():
         break_up(made, COSTS, work)
     if work.turned.any():
@@ -118,6 +120,12 @@ def _estimate(work: Work) -> Float64:
     if (work.wide > 1).any():
         scale_back(made, work)
     return made
+
+
+def _awaited(costs: Float64) -> Float64:
+    """Return how long what `_costs_u85` says takes with its memory in SRAM, float64[n, accelerators]."""
+    near = costs[:, :, [COSTS.index("near"), COSTS.index("near_alone")]].max(axis=2)
+    return np.asarray(near / [geometry.near.rate for geometry in _GEOMETRIES_U85])
 
 
 def _add_turns(made: Float64, work: Work) -> None:
@@ -140,7 +148,7 @@ def _costs_u55(work: Work) -> Float64:
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
     blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
-    streamed = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    streamed = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     # A transpose takes as long as its reading or its writing.
     near = np.maximum(bytes_moved.enter, bytes_moved.leave)
     far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far)
@@ -148,7 +156,9 @@ def _costs_u55(work: Work) -> Float64:
     cycles = np.where((work.kind == TRANSPOSED)[:, None], copied, streamed)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
-    return _by_operator(_columns(work, blocks, cycles, bytes_moved, elements), len(found))
+    return _by_operator(
+        _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements), len(found)
+    )
 
 
 def _costs_u85(work: Work) -> Float64:
@@ -168,16 +178,16 @@ def _costs_u85(work: Work) -> Float64:
     micro = np.concatenate(micros)
     once = work
     systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
+    elements = elements_u85(work, systems, micro, blocks)
     if (work.far == BY_KERNEL).any():
         work = _block_by_block(work, blocks)
     granule = round_up(micro[:, 2], 16.0)
     bytes_moved = moved(work, systems, blocks, granule)
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
-    cycles = _unblocked(work, systems, element, blocked, blocks, bytes_moved)
+    cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
-    elements = elements_u85(work, systems, micro, blocks)
-    columns = _columns(work, blocks, cycles, bytes_moved, elements, granule)
+    columns = _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, granule)
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
 
@@ -185,11 +195,12 @@ def _block_by_block(work: Work, blocks: Blocks) -> Work:
     """Finish each block before the next one where parts of a kernel come one by one: its sums stay."""
     apart = work.far == BY_KERNEL
     area, count = {}, np.ones(len(work))
-    for axis, size in (("h", blocks.height), ("w", blocks.width)):
+    for axis, size in (("h", blocks.height), ("w", blocks.width), ("c", blocks.depth)):
         out = getattr(work, f"out_{axis}")
         pieces = np.where(apart, ceil_div(out, np.maximum(size, 1.0)), 1.0)
         area[f"out_{axis}"] = out / pieces
-        area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
+        if axis != "c":
+            area[f"in_{axis}"] = np.where(apart, area[f"out_{axis}"], getattr(work, f"in_{axis}"))
         count *= pieces
     return replace(work, passes=work.passes * count, **area)
 
@@ -215,14 +226,15 @@ def _columns(
     work: Work,
     blocks: Blocks,
     cycles: Float64,
+    parts: Float64,
     bytes_moved: Moved,
     elements: Float64,
     granule: Float64 | float = 1.0,
 ) -> Float64:
-    """Return the columns of COSTS."""
+    """Return the columns of COSTS, of which `parts` are products, outputs and blocks."""
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
-    each = np.column_stack([cycles, *memory, bytes_moved.input]) * work.passes[:, None]
+    each = np.column_stack([cycles, *memory, bytes_moved.input, parts]) * work.passes[:, None]
     ends = (bytes_moved.enter_far, bytes_moved.leave_far)
     granules = np.full(len(work), granule)
     return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, granules, elements])

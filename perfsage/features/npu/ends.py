@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import BILINEAR, NEAREST, kinds_u85
+from perfsage.features.npu.copies import BILINEAR, NEAREST, joined_in_place, kinds_u85
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import deepened
@@ -36,6 +36,8 @@ class Ends:
     target: Int64
     source_u85: Int64
     target_u85: Int64
+    beside_source: Int64
+    beside_source_u85: Int64
     source_spill: Int64
     target_spill: Int64
     larger_u85: Float64
@@ -58,10 +60,13 @@ def ends_of(
     clamped[makers[within & ~functions]] = True
     draft.kind[within] = NOTHING
     linked = chains(subgraph, operands, refused[:, 1], owner)
-    source, target, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
-    source_u85, target_u85, result = _formats(subgraph, operands, refused[:, 1], linked.root[owner], u85=True)
+    source, target, beside, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
+    source_u85, target_u85, beside_u85, result = _formats(
+        subgraph, operands, refused[:, 1], linked.root[owner], u85=True
+    )
     wholes = written_share(subgraph, operands, refused[:, 1], result, target_u85)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
+    kind_u85[joined_in_place(subgraph, operands, refused)] = NOTHING
     deep = deepened(subgraph, operands, owner)
     _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))
     _deepen(draft, np.flatnonzero(deep & ~within))
@@ -74,6 +79,8 @@ def ends_of(
         target=target,
         source_u85=source_u85,
         target_u85=target_u85,
+        beside_source=beside,
+        beside_source_u85=beside_u85,
         source_spill=spills[operands.data],
         target_spill=spills[result],
         larger_u85=np.where(table | clamped, wholes, 1.0),
@@ -82,8 +89,8 @@ def ends_of(
 
 def _formats(
     subgraph: Subgraph, operands: Operands, refused: Flags, root: Int64, *, u85: bool
-) -> tuple[Int64, Int64, Int64]:
-    """Return the formats of data and result of each operator, and its result.
+) -> tuple[Int64, Int64, Int64, Int64]:
+    """Return the formats of data, of result and of second operand of each operator, and its result.
 
     The last of those that are done at once says where the result goes.
     """
@@ -92,7 +99,7 @@ def _formats(
     result = operands.result[last]
     stored = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=u85))
     formats = deep_formats(subgraph, operands, stored, root, u85=u85)
-    return formats[operands.data], formats[result], result
+    return formats[operands.data], formats[result], formats[operands.second], result
 
 
 def _deepen(draft: Draft, rows: Int64) -> None:

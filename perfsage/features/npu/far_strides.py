@@ -12,7 +12,7 @@ import numpy as np
 
 from perfsage.features.npu.prefetch import FAR, NEAR, Prefetch
 from perfsage.features.npu.slices import SPLIT_DEPTH
-from perfsage.features.npu.work import BY_OUTPUT, Float64, Work, round_up
+from perfsage.features.npu.work import BY_KERNEL, BY_OUTPUT, Float64, Work, round_up
 
 _NEAR_WEIGHTS, _NEAR_LATENCY = np.array(NEAR).T[1:]
 _FAR_RATE, _FAR_WEIGHTS, _FAR_LATENCY = np.array(FAR).T
@@ -20,7 +20,12 @@ _FAR_RATE, _FAR_WEIGHTS, _FAR_LATENCY = np.array(FAR).T
 
 def fetched_in_pieces(fetch: Prefetch, cost: dict[str, Float64], coded: Float64, work: Work) -> Prefetch:
     """Return `fetch` with the waits of such convolutions; `coded` float64[n, d] are the bytes of weights."""
-    rows = np.flatnonzero(work.far == BY_OUTPUT)
+    rows, each = np.flatnonzero(work.far == BY_OUTPUT), np.flatnonzero(work.far == BY_KERNEL)
+    if len(each):
+        # All but the first have their scales copied while the one before them runs.
+        cycles = fetch.cycles.copy()
+        cycles[each] = cost["cycles"][each]
+        fetch = replace(fetch, cycles=cycles)
     if not len(rows):
         return fetch
     pieces = work.batch[rows, None]

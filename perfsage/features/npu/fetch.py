@@ -7,7 +7,7 @@ block over the image. The formulas are those of Vela 5 (`MeasureElementAccess`, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,8 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     read_waste = _read_waste(work, systems, blocks, far_in)
     write_waste = _write_waste(work, systems, blocks, far_out)
     elements = _reads(work, blocks)
-    read = elements * read_waste
+    both = _mean_waste(work, systems, blocks, far_in, read_waste)
+    read = elements * np.where(work.binary, both, read_waste)
     written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide * work.larger
     scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
@@ -115,11 +116,15 @@ def _transfers(
     outside = np.ones(len(work), dtype=np.bool_)
     far_read = read * _read_waste(work, systems, blocks, outside)
     far_written = written * _write_waste(work, systems, blocks, outside)
+    leave_far = edge.write_latency + np.floor(far_written / edge.rate)
+    leave += np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate))
+    # What is chained to others has no place of its own, and stays planned for where images are.
+    chained = (work.chained > 0) & (systems.spill_bit > 0)
     return (
         enter + np.floor(read * read_waste / np.where(enters, edge.rate, near.rate)),
-        leave + np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate)),
+        np.where(chained, leave_far, leave),
         edge.read_latency + np.floor(far_read / edge.rate),
-        edge.write_latency + np.floor(far_written / edge.rate),
+        leave_far,
     )
 
 
@@ -138,6 +143,8 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     count = count * ceil_div(work.kernel_h, SUBKERNEL) * ceil_div(work.kernel_w, SUBKERNEL)
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
     streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary * work.smaller)
+    image = work.in_h * work.in_w * stored(work.in_c, work.source)
+    streamed = np.where(work.is_enlarged, image, streamed)
     read = np.where(work.kind == ELEMENTWISE, streamed, blocked)
     return np.where(work.kind == TRANSPOSED, work.in_h * work.in_w * work.in_c, read)
 
@@ -168,6 +175,14 @@ def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Flo
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
     run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
     return burst_waste(burst, run)
+
+
+def _mean_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags, first: Float64) -> Float64:
+    """Return the same of two tensors: the `first` one wastes so much, the second has its own format."""
+    if not (work.beside_source != work.source).any():
+        return first
+    second = _read_waste(replace(work, source=work.beside_source), systems, blocks, far)
+    return np.asarray((first + work.smaller * second) / (1.0 + work.smaller))
 
 
 def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:

@@ -83,8 +83,9 @@ def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:
     if not doubled.any():
         return doubled
     half = subgraph.columns.attribute("half_pixel_centers").astype(np.bool_)
-    pixels = operands.dimensions[operands.data][:, 1:3].prod(axis=1)
-    return np.asarray(doubled & half & (pixels > 1))
+    before, after = (operands.dimensions[tensor][:, 1:3] for tensor in (operands.data, operands.result))
+    twice = (after == 2.0 * before).all(axis=1)
+    return np.asarray(doubled & half & twice & (before.prod(axis=1) > 1))
 
 
 def multiples(operands: Operands) -> NDArray[np.float64]:

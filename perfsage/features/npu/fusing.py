@@ -53,17 +53,24 @@ def made_of_several(subgraph: Subgraph, operands: Operands) -> Flags:
         channels, of_group = (operands.dimensions[side][:, 3] for side in (operands.data, operands.weight))
         alone = (of_group == 1) & (operands.dimensions[operands.result][:, 3] == channels)
         grouped &= (channels >= 2 * np.maximum(of_group, 1.0)) & ~alone
-    return np.asarray(grouped | in_pieces(subgraph, operands))
+    return np.asarray(grouped | far_apart(subgraph, operands))
+
+
+@remembered
+def far_apart(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which operators become several convolutions, since outputs are too far apart, bool[n]."""
+    stride = np.maximum(*(subgraph.columns.attribute(f"stride_{axis}") for axis in "hw"))
+    return np.asarray(operands.is_type("CONV_2D") & operands.has_weight & (stride > MOST_STRIDE))
 
 
 @remembered
 def in_pieces(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which operators become a convolution for each output, bool[n]."""
+    far = far_apart(subgraph, operands)
+    if not far.any():
+        return far
     attribute, sides = subgraph.columns.attribute, slice(1, 3)
     stride = np.stack([attribute("stride_h"), attribute("stride_w")], axis=1)
-    far = operands.is_type("CONV_2D") & operands.has_weight & (stride.max(axis=1) > MOST_STRIDE)
-    if not far.any():
-        return np.asarray(far)
     dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1)
     dimensions = operands.dimensions
     spans = (dimensions[operands.weight][:, sides] - 1.0) * np.maximum(dilation, 1) + 1.0

@@ -8,9 +8,10 @@ these [m, h, w, c] are transposed to [h, w, c, m] at last, which takes up to sev
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfsage.features.npu.cycles import npu_costs
-from perfsage.features.npu.extra_parts import add_costs, moving
+from perfsage.features.npu.extra_parts import moving
 from perfsage.features.npu.formats import multiples
 from perfsage.features.npu.work import DEPTHWISE, TRANSPOSED, Float64, Work
 from perfsage.features.operands import Flags, Operands
@@ -25,14 +26,16 @@ _OF_A_ROW = (("m", "h", "wc", (1, 0, 2)), ("m", "w", "c", (1, 0, 2)), ("w", "m",
 _ENDS = ("", "_u85", "_spill")
 
 
-def add_exchanges(made: Float64, operands: Operands, work: Work, refused: Flags) -> None:
-    """Add the exchanges of axes to the columns of NPUs, float64[n, 6, d]; `refused` as in `refusals`."""
+def exchange_costs(operands: Operands, work: Work, refused: Flags) -> list[tuple[NDArray[np.int64], Float64]]:
+    """Return the rows and the costs of all exchanges of axes in turn; `refused` is as in `refusals`."""
     count = multiples(operands)
     several = (count > 1) & (work.kind == DEPTHWISE) & ~refused.all(axis=1)
+    made = []
     for low, exchanges in ((False, _EXCHANGES), (True, _OF_A_ROW)):
         rows = np.flatnonzero(several & ((work.out_h == 1) == low))
         for exchange in exchanges if len(rows) else ():
-            add_costs(made, rows, npu_costs(_exchanged(work.take(rows), count[rows], exchange)))
+            made.append((rows, npu_costs(_exchanged(work.take(rows), count[rows], exchange))))
+    return made
 
 
 def _exchanged(work: Work, several: Float64, exchange: tuple[str, str, str, tuple[int, ...]]) -> Work:

@@ -18,18 +18,19 @@ def block_cycles(
     count: Float64,
     bytes_moved: Moved,
 ) -> Float64:
-    """Return the cycles of `count` blocks with so many cycles of products and of outputs each, float64[n, 4].
+    """Return the cycles of `count` blocks with so many cycles of products and of outputs each, float64[n, 7].
 
     Scales and biases have to be there before outputs are: from a copy in SRAM (the first column), or from
-    where constants are. The last two columns are the same if inputs and outputs were at the graph's ends.
+    where constants are. The next two columns are the same if inputs and outputs were at the graph's ends,
+    and the last ones the cycles of all products, those of all outputs with a copy in SRAM, and `count`.
     """
-    made = []
+    made, near = [], np.where(work.is_weighted, SCALE_BYTES * depth * systems.near.read_latency / 256.0, 0.0)
     ends = (bytes_moved.enter, bytes_moved.leave), (bytes_moved.enter_far, bytes_moved.leave_far)
     for enter, leave in ends:
         for memory in (systems.near, systems.far):
             after = np.where(work.is_weighted, SCALE_BYTES * depth * memory.read_latency / 256.0, 0.0)
             made.append(paced(products, np.maximum(outputs, after), count, enter, leave))
-    return np.stack(made, axis=1)
+    return np.stack([*made, products * count, np.maximum(outputs, near) * count, count], axis=1)
 
 
 def paced(products: Float64, after: Float64, count: Float64, enter: Float64, leave: Float64) -> Float64:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.cycles import npu_costs
-from perfsage.features.npu.extra_parts import add_costs, moving
+from perfsage.features.npu.extra_parts import Int64, moving
 from perfsage.features.npu.formats import LINEAR, in_phases
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.work import NOTHING, Flags, Float64, Work
@@ -19,16 +19,20 @@ _OTHERS = np.array(IS_U85, dtype=np.bool_)
 _COPIES = ((1.0, "all"), (2.0, "row"), (2.0, "column"))
 
 
-def add_rims(made: Float64, subgraph: Subgraph, operands: Operands, work: Work, refused: Flags) -> None:
-    """Add these copies to the columns of NPUs, float64[n, 6, d]; `refused` as in `refusals`."""
+def rim_costs(
+    subgraph: Subgraph, operands: Operands, work: Work, refused: Flags
+) -> list[tuple[Int64, Float64]]:
+    """Return the rows and the costs of these copies, one after the other; `refused` as in `refusals`."""
     rows = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING) & ~refused[:, 0])
     if not len(rows):
-        return
+        return []
+    made = []
     images = operands.dimensions[operands.data[rows]][:, 1:]
     for times, part in _COPIES:
         costs = npu_costs(_copy(work.take(rows), images, part)) * times
         costs[:, :, _OTHERS] = 0.0
-        add_costs(made, rows, costs)
+        made.append((rows, costs))
+    return made
 
 
 def _copy(work: Work, images: Float64, part: str) -> Work:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, body, cut, waiting
+from perfsage.features.npu.slices import MICRO_DEPTH, SPLIT_DEPTH, Pairs, Slices, cut, growth, run, waiting
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 
 Int64 = NDArray[np.int64]
@@ -24,7 +24,11 @@ STARTUP_CYCLES = 1000.0
 """The first operator may wait so long for its weights."""
 LEAST_FILLED = 0.3
 """Slices that fill less of a block than this are not worth it."""
+SAME = ("products", "outputs", "blocks")
+"""What plans of slices need of an operator's costs."""
 _FEW_SLICES = 2.0
+_HIDDEN = 20.0
+"""What works in stripes has its weights copied where less than such a part of the copy is waited for."""
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
@@ -53,7 +57,11 @@ class Task:
     channels of a block and `granule` those that scales come for; `channels` float64[n] are the outputs',
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
-    weights come during the last `tail` cycles at most.
+    weights come during the last `tail` cycles at most, or in just these where something else `follows`
+    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in
+    `pieces` float64[n], one for each multiple of channels or each corner. `products` and `outputs` are the
+    cycles of either alone in so many `blocks`, and `stripes` is how many stripes an operator of a cascade is
+    worked off in, 0 elsewhere.
     """
 
     weights: Float64
@@ -68,10 +76,17 @@ class Task:
     size: Float64
     movable: Flags
     tail: Float64
+    follows: Flags
+    lead: Float64
+    pieces: Float64
     readings: Float64
     block: Float64
     channels: Float64
     granule: Float64
+    products: Float64
+    outputs: Float64
+    blocks: Float64
+    stripes: Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +114,11 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     row, accelerator = np.nonzero((task.weights > 0) & busy)
     earlier = _before(busy, first)
     before = earlier[row, accelerator]
-    pairs = _pairs(task, row, accelerator, before < 0)
-    rest = task.planned_direct.copy()
+    pairs = _pairs(task, row, accelerator, before)
+    rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
     for _ in range(_MOST_ROUNDS):
-        now = _slack(task, rest, before, accelerator)
+        now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
         todo = np.flatnonzero(now != slack)
         if not len(todo):
             break
@@ -141,22 +156,33 @@ def _scales(pairs: Pairs, slack: Float64, granule: Float64) -> Float64:
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
     """Return how long the operators `before` let others copy, of the `rest` that each runs at last."""
-    free = np.minimum(rest, task.tail)[np.maximum(before, 0), accelerator]
+    free = np.where(task.follows, task.tail, np.minimum(rest, task.tail))
+    free = free[np.maximum(before, 0), accelerator]
     return np.where(before >= 0, free, 0.0)
 
 
 def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
-    """Return the cycles of operators whose weights are copied, and wait for the first or for all of them."""
+    """Return the cycles of operators whose weights are copied, and wait for the first or for all of them.
+
+    Weights of all pieces but the first come while the one before runs.
+    """
+    real, count = pairs.real / pairs.pieces, pairs.pieces - 1.0
     first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
-    return np.asarray(np.maximum(pairs.copy - slack + part["rest"], pairs.real + first))
+    begin = np.maximum(pairs.copy - slack + part["rest"], real + first)
+    return np.asarray(begin + count * np.maximum(pairs.copy, real))
 
 
-def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
+def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
+    stripes, scaled = task.stripes[row, accelerator], task.granule[row, accelerator]
+    inside = (stripes > 0) & (before >= 0) & (task.stripes[np.maximum(before, 0), accelerator] > 0)
     channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
     stored = round_up(task.weights[row, accelerator] + SCALE_BYTES * channels, SPLIT_DEPTH)
+    each = stored / task.pieces[row]
     systems = _SYSTEMS[accelerator].T
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
     near_input, far_input, edge_latency, granule, room = systems[6:]
+    # What works in stripes reads its weights once more for each of them, as plans have it.
+    readings = readings * np.maximum(stripes, 1.0)
     return Pairs(
         stored=stored,
         real=task.cycles[row, accelerator],
@@ -175,8 +201,15 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
         readings=readings,
         block=task.block[row, accelerator],
         channels=channels,
-        alone=alone,
-        copy=np.maximum(stored / far_rate + far_latency, stored / near_rate + near_latency),
+        alone=before < 0,
+        stripes=stripes,
+        inside=inside,
+        products=task.products[row, accelerator],
+        outputs=task.outputs[row, accelerator],
+        blocks=np.maximum(task.blocks[row, accelerator], 1.0),
+        pieces=task.pieces[row],
+        whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
+        copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
         unmoved=(stored / far_weights + far_latency) * readings,
         buffered=(stored / near_weights + near_latency) * readings,
         far_rate=far_rate,
@@ -212,8 +245,9 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
         for part in (one, other, late, slices.first)
     )
     last = np.where(several, slices.last, channels)
-    after = np.where(several, body(pairs) * last / channels + pairs.leave, cycles)
-    rest = np.where(kept, after, pairs.direct)
+    whole = cycles / np.maximum(pairs.stripes, 1.0)
+    after = np.where(several, run(pairs, last, last=True) + pairs.leave, whole)
+    rest = np.where(kept, after, pairs.direct) / pairs.pieces
     return np.stack([one, one + other, late, begin, rest, kept])
 
 
@@ -223,17 +257,23 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     again = pairs.readings > 1
     smallest = copy * np.minimum(channels, SPLIT_DEPTH) / channels
     forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
-    tried = forced | (pairs.buffered + np.maximum(copy - slack, 0.0) < pairs.unmoved)
-    tried |= np.floor(channels / pairs.block) > _FEW_SLICES
+    late = np.maximum(copy - slack, 0.0)
+    faster = pairs.buffered + late < pairs.unmoved
+    tried = forced | faster | (np.floor(channels / pairs.block) > _FEW_SLICES)
     tried |= ~pairs.alone & (smallest < slack) & again
-    waited = np.where(pairs.alone, np.where(forced, STARTUP_CYCLES, 0.0), slack)
+    hidden = forced | (late < copy / _HIDDEN) | (late / np.maximum(pairs.stripes, 1.0) < STARTUP_CYCLES)
+    tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated), tried)
+    waited = np.where(pairs.alone | pairs.inside, np.where(forced, STARTUP_CYCLES, 0.0), slack)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    inputs = _input_cycles(pairs, slices)
-    buffered = pairs.buffered + pairs.near_latency * pairs.readings * slices.following
-    new = np.maximum(np.maximum(cycles + waited_for, buffered), inputs)
+    inputs, times = _input_cycles(pairs, slices), np.maximum(pairs.stripes, 1.0)
+    buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
+    # What comes from the operator before in the cascade is planned from SRAM then.
+    nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
+    ran = cycles + growth(pairs, slices) + waited_for - nearer
+    new = np.maximum(np.maximum(ran, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
-    new = np.where(dominated & (count > 1) & forced, new - count * STARTUP_CYCLES / 2, new)
-    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved), inputs)
+    new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved / times), inputs)
     filled = slices.next / round_up(slices.next, pairs.block)
     wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
     return np.asarray(tried & (new <= old) & (again | (copy + buffered <= old)) & ~wasteful)

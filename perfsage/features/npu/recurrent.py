@@ -18,7 +18,7 @@ from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
-from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
+from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent_memory import GATES, LSTM, Lstms, lstms_of
 from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
@@ -169,7 +169,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
     begins = np.zeros(len(coded), dtype=np.bool_)
     begins[:: 2 * _ROWS] = True
     block = np.maximum(cost["depth"], 1.0)
-    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input")
+    same = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", *SAME)
     task = Task(
         weights=coded,
         direct=cost["cycles_direct"],
@@ -180,6 +180,10 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         granule=np.ones(coded.shape),
         movable=np.zeros(coded.shape, dtype=np.bool_),
         tail=np.full(coded.shape, np.inf),
+        follows=np.zeros((len(coded), 1), dtype=np.bool_),
+        pieces=np.ones(len(coded)),
+        lead=np.full(coded.shape, np.inf),
+        stripes=np.zeros(coded.shape),
         **{name: cost[name] for name in same},
     )
     return prefetched(task, np.ones(coded.shape, dtype=np.bool_), begins)

@@ -15,6 +15,8 @@ from perfsage.features.npu.work import Flags, Float64, round_up
 
 SPLIT_DEPTH = 16.0
 """Channels are cut in multiples of this."""
+MICRO_DEPTH = 8.0
+"""Channels of most microblocks, but for those that are deeper than what is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,10 @@ class Pairs:
     SRAM and where they are, and `enter` and `leave` those of the first and of the last transfer; `real` is
     what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
     one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
-    and `movable` bool[k] says whether these may be brought to SRAM.
+    and `movable` bool[k] says whether these may be brought to SRAM. `stripes` are those of a cascade that is
+    worked off without slices, `inside` bool[k] is not the first there. `products` and `outputs` are the
+    cycles of either alone in so many `blocks`, products for `whole` channels at once. It is
+    done in so many `pieces`, one after the other.
     """
 
     stored: Float64
@@ -54,6 +59,13 @@ class Pairs:
     edge_latency: Float64
     granule: Float64
     room: Float64
+    stripes: Float64
+    inside: Flags
+    products: Float64
+    outputs: Float64
+    blocks: Float64
+    pieces: Float64
+    whole: Float64
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
         """Return some of the pairs."""
@@ -80,10 +92,10 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
     share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
     room = np.minimum(pairs.room / 2 / pairs.stored, 1.0)
-    share = np.minimum(np.maximum(share, smallest), room)
+    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
-    ran = body(pairs) * first / channels + pairs.enter
+    ran = run(pairs, first) + pairs.enter
     following = round_up(np.maximum(np.floor(channels * ran / copy), SPLIT_DEPTH), block)
     following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
     unit = np.where(following > block, block, granule)
@@ -93,19 +105,46 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     return Slices(first, following, rest - np.maximum(count - 1.0, 0.0) * following, count)
 
 
-def body(pairs: Pairs) -> Float64:
-    """Return the planned cycles between the first transfer and the last one."""
-    return np.maximum(pairs.cycles - pairs.enter - pairs.leave, 0.0)
+def run(pairs: Pairs, depth: Float64, *, last: bool = False) -> Float64:
+    """Return the planned cycles of so many channels, float64[k], without the first transfer and the last one.
+
+    Products are made for whole microblocks, and commands have to be issued for every block, even where fewer
+    channels are wanted. The `last` slice waits for the outputs of its last block.
+    """
+    block, depth = np.minimum(pairs.block, pairs.channels), np.maximum(depth, 1.0)
+    deep = np.minimum(block, depth)
+    share, whole, part = (round_up(c, pairs.whole) for c in (depth, block, deep))
+    share /= round_up(pairs.channels, pairs.whole)
+    count = pairs.blocks * share * whole / part
+    products, outputs = pairs.products * share / count, pairs.outputs * depth / pairs.channels / count
+    apart = np.where(count > 1, abs(pairs.leave * deep / block - pairs.enter), 0.0)
+    issued = (apart + products + outputs) / 4.0
+    products, outputs = np.maximum(products, issued), np.maximum(outputs, issued)
+    longest, shortest = np.maximum(products, outputs), np.minimum(products, outputs)
+    return longest * count + np.where((products > outputs) & (not last), 0.0, shortest)
+
+
+def growth(pairs: Pairs, slices: Slices) -> Float64:
+    """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
+    made = np.zeros(len(pairs.channels))
+    several = np.flatnonzero(slices.following > 0)
+    if not len(several):
+        return made
+    some, count = pairs.take(several), slices.following[several] - 1.0
+    first, each, last = (part[several] for part in (slices.first, slices.next, slices.last))
+    parts = run(some, first) + count * run(some, each) + run(some, last, last=True)
+    made[several] = np.maximum(parts - run(some, some.channels, last=True), 0.0)
+    return made
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
     """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
-    bytes_each, pace = pairs.stored / pairs.channels, body(pairs) / pairs.channels
+    bytes_each = pairs.stored / pairs.channels
 
     def wait(channels: Float64, hidden: Float64) -> Float64:
         return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
 
     second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
-    more = wait(slices.next, slices.next * pace) * np.maximum(slices.following - 1.0, 0.0)
-    later = np.where(slices.following > 0, wait(second, slices.first * pace + pairs.enter) + more, 0.0)
+    more = wait(slices.next, run(pairs, slices.next)) * np.maximum(slices.following - 1.0, 0.0)
+    later = np.where(slices.following > 0, wait(second, run(pairs, slices.first) + pairs.enter) + more, 0.0)
     return wait(slices.first, slack) + later

@@ -63,6 +63,9 @@ class Work:
     target: NDArray[np.int64]
     source_u85: NDArray[np.int64]
     target_u85: NDArray[np.int64]
+    beside_source: NDArray[np.int64]
+    """The format of the second of two tensors."""
+    beside_source_u85: NDArray[np.int64]
     source_spill: NDArray[np.int64]
     target_spill: NDArray[np.int64]
     chained: Float64
@@ -173,12 +176,14 @@ class Work:
             self,
             kind=self.kind_u85,
             constant=np.zeros(len(self)),
+            beside=np.zeros(len(self)),
             doubled=np.zeros(len(self), dtype=np.bool_),
             passes=self.passes_u85 * elements * rows,
             out_h=self.out_h / rows + resized,
             out_w=np.where(self.merged, self.out_c, self.out_w + resized),
             out_c=np.where(self.merged, self.out_w, self.out_c),
             source=self.source_u85,
+            beside_source=self.beside_source_u85,
             target=self.target_u85,
             larger=self.larger_u85,
             smaller=self.smaller_u85,
@@ -188,9 +193,22 @@ class Work:
         )
 
     @property
+    def stripes(self) -> Float64:
+        """How many stripes each is worked off in, float64[n, limits + 1]: 0 for none, as without a limit."""
+        heights = np.stack([*(getattr(self, name) for name in STRIPES), np.zeros(len(self))], axis=1)
+        count = np.ceil(self.out_h[:, None] / np.maximum(heights, 1.0))
+        return np.where(heights > 0, count, 0.0)
+
+    @property
     def is_matrix(self) -> Flags:
         """Whether inputs are summed over channels."""
         return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
+
+    @property
+    def is_enlarged(self) -> Flags:
+        """Whether an image becomes larger by a unit for that, which U85 has."""
+        larger = self.out_h * self.out_w > self.in_h * self.in_w
+        return np.asarray((self.kind == ELEMENTWISE) & larger & ~self.binary)
 
     @property
     def is_weighted(self) -> Flags:
