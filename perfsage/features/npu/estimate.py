@@ -44,12 +44,12 @@ def npu_estimate(subgraph: Subgraph, operands: Operands, statistics: Statistics)
 def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, refused: Flags) -> Float64:
     """Return the columns of operators that run one after the other."""
     shapes = operands.shapes(windows(subgraph))
-    live, ranges, stored = npu_live(subgraph, operands, refused)
+    live, ranges, stored, crossed = npu_live(subgraph, operands, refused)
     stored[operands.constant] = 0.0
     steps = None
     if is_tight(ranges, stored):
         steps = _steps(subgraph, operands, statistics, refused, shapes, stored)
-    spills = spilled(operands, ranges, steps)
+    spills = spilled(operands, ranges, steps, crossed)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     kept = np.maximum(live[:, -1:] - spills.saved, 0.0)
     live[:, -1] = kept.min(axis=1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes
 from perfsage.features.npu.systems import Systems
-from perfsage.features.npu.work import INTEGER_BYTES, SPILL_BYTES, Flags, Float64, Work, round_up
+from perfsage.features.npu.work import CROSSING_BITS, INTEGER_BYTES, SPILL_BYTES, Flags, Float64, Work, round_up
 
 _ROW_TENSORS, _ROW_ACCESSES = 3.0, 26.0
 """Tensors with a brick for each row that are alive at once, and how often one of all is read or written."""
@@ -79,7 +79,7 @@ def limits_of(systems: Systems) -> Float64:
     """Return the bytes of SRAM for activations, float64[n]; without limit but for the larger U85."""
     limits = np.full(len(systems.spill_bit), np.inf)
     for bit, limit in enumerate(SPILL_BYTES):
-        limits[systems.spill_bit == 1 << bit] = limit
+        limits[systems.spill_bit & 1 << bit > 0] = limit
     return limits
 
 
@@ -88,7 +88,7 @@ def turned_spills(work: Work, high: Float64, across: Float64) -> NDArray[np.int6
     size = work.out_c * high * round_up(across, BRICK)
     made = np.zeros(len(work), dtype=np.int64)
     for bit, limit in enumerate(SPILL_BYTES):
-        near = (work.source != EDGE) & (work.source_spill & 1 << bit == 0)
+        near = (work.source != EDGE) & (work.source_spill & (1 << bit | CROSSING_BITS[1]) == 0)
         read = np.where(near, work.out_h * work.out_w * round_up(work.out_c, BRICK), 0.0)
         made |= np.where(size + read > limit, 1 << bit, 0)
     return made

@@ -24,7 +24,7 @@ MOST_COMPETING = 10
 
 @dataclass(frozen=True, slots=True)
 class Spills:
-    """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each.
+    """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each, and more.
 
     `saved` float64[n, limits] is how much less is in SRAM then at each operator, and `heights`
     float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not.
@@ -35,9 +35,9 @@ class Spills:
     heights: Float64
 
 
-def spilled(operands: Operands, ranges: Ranges, steps: Steps | None) -> Spills:
-    """Return what lies in DRAM where not everything fits into SRAM."""
-    made = np.zeros(len(ranges.root), dtype=np.int64)
+def spilled(operands: Operands, ranges: Ranges, steps: Steps | None, crossed: Int64) -> Spills:
+    """Return what lies in DRAM where not everything fits into SRAM, and what is `crossed` by the CPU's work."""
+    made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
     spills = Spills(made, saved, heights)
     if steps is None:
