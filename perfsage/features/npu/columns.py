@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,21 +52,34 @@ _FAR_SCALES = np.array(
 )
 
 
-def npu_columns(
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What there is to do and what it takes: `cost` of COSTS and `coded` bytes, each float64[n, d].
+
+    `beside` are rows of operators, int64[k], with the costs of what they become beside themselves.
+    """
+
+    work: Work
+    cost: dict[str, Float64]
+    coded: Float64
+    beside: list[tuple[Int64, Float64]]
+    fetch: Prefetch
+
+    @property
+    def ahead(self) -> Float64:
+        """The bytes of weights that are copied where SRAM is limited, float64[n, limits]."""
+        return self.fetch.ahead[:, _LIMITED]
+
+
+def planned(
     subgraph: Subgraph,
     operands: Operands,
     shapes: Float64,
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
     spills: Spills,
-    more: Float64,
-) -> Float64:
-    """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
-
-    Weights are read from where constants are, once for each block over the image, unless they are copied to
-    SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
-    that are there beside what all accelerators of limited SRAM have in it.
-    """
+) -> Plan:
+    """Return the plan for tensors where `spills` says."""
     work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
@@ -75,6 +89,25 @@ def npu_columns(
     rims = rim_costs(subgraph, operands, work, refused)
     after = [*exchanges, activations]
     fetch = _prefetch(subgraph, operands, work, cost, coded, refused, after, rims[-1:])
+    return Plan(work, cost, coded, [*after, *rims], fetch)
+
+
+def npu_columns(
+    subgraph: Subgraph,
+    operands: Operands,
+    shapes: Float64,
+    statistics: NDArray[np.float32],
+    refused: NDArray[np.bool_],
+    plan: Plan,
+    more: Float64,
+) -> Float64:
+    """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
+
+    Weights are read from where constants are, once for each block over the image, unless they are copied to
+    SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
+    that are there beside what all accelerators of limited SRAM have in it.
+    """
+    work, cost, coded, fetch = plan.work, plan.cost, plan.coded, plan.fetch
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -84,7 +117,7 @@ def npu_columns(
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
-    for rows, costs in (*exchanges, activations, *rims):
+    for rows, costs in plan.beside:
         add_costs(made, rows, costs)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:

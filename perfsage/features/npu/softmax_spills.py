@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes
 from perfsage.features.npu.systems import Systems
-from perfsage.features.npu.work import CROSSING_BITS, INTEGER_BYTES, SPILL_BYTES, Flags, Float64, Work, round_up
+from perfsage.features.npu.work import (
+    CROSSING_BITS,
+    INTEGER_BYTES,
+    SPILL_BYTES,
+    Flags,
+    Float64,
+    Work,
+    round_up,
+)
 
 _ROW_TENSORS, _ROW_ACCESSES = 3.0, 26.0
 """Tensors with a brick for each row that are alive at once, and how often one of all is read or written."""
