@@ -14,6 +14,7 @@ from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
+from perfsage.features.npu.softmax_rooms import limit_softmaxes
 from perfsage.features.npu.spills import spilled, stripes_of
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 from perfsage.features.operands import Operands, windows
@@ -59,6 +60,7 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
         plan = planned(*given, spills)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     kept = np.maximum(live[:, -1:] - spills.saved, 0.0)
+    limit_softmaxes(operands, refused[:, 1], ranges, spills, kept)
     live[:, -1] = kept.min(axis=1)
     more = kept - live[:, -1:]
     return np.concatenate([live, npu_columns(*given, plan, more)], axis=1)

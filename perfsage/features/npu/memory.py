@@ -14,13 +14,13 @@ from perfsage.features.npu.broken_rooms import BETWEEN, EXCHANGED, broken_rooms
 from perfsage.features.npu.cascades import Ranges, crossing
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.deep_formats import deep_formats
-from perfsage.features.npu.depths import FEW_CHANNELS, FEW_ELEMENTS
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
 from perfsage.features.npu.resizing_rooms import HALF, RIMMED, resizing_rooms
 from perfsage.features.npu.sharing import Sharing, base_of, sharing_of
-from perfsage.features.npu.work import CROSSING_BITS, INTEGER_BYTES, Float64, round_up
+from perfsage.features.npu.softmax_rooms import softmax_room
+from perfsage.features.npu.work import CROSSING_BITS, Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 from perfsage.graph.lifetimes import NEVER, Lifetimes, lifetimes, live_bytes
@@ -35,8 +35,6 @@ LIVE_NAMES = (
     "chained_inner_live_bytes",
 )
 """For U55 and U65 all that is in SRAM, then all but what lies in DRAM at a graph's ends; the same for U85."""
-_ROW_BYTES = 3.0 * INTEGER_BYTES * BRICK
-"""Bytes of the three numbers that a softmax keeps for each row, in bricks."""
 
 
 def npu_live(
@@ -88,25 +86,11 @@ def _rooms(
 ) -> dict[str, tuple[Flags, Float64]]:
     """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
     instead = operands.is_type("SOFTMAX") & ~refused
-    softmax = _softmax_room(operands, u85=u85)
+    softmax = softmax_room(operands, u85=u85)
     rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
     if not u85:
         rooms |= resizing_rooms(subgraph, operands, refused)
     return {name: room for name, room in rooms.items() if room[0].any()}
-
-
-def _softmax_room(operands: Operands, *, u85: bool) -> Float64:
-    """Return the bytes of each softmax of that size, float64[n]: integers, three for each row, or twice all.
-
-    What has few channels but more than a few elements lies in rows, everything else in bricks.
-    """
-    depth, elements = operands.dimensions[operands.data, 3], operands.elements[operands.data]
-    rows = elements / depth
-    shallow = (depth < FEW_CHANNELS) & (elements > FEW_ELEMENTS)
-    wide = round_up(INTEGER_BYTES * rows * np.where(shallow, depth, round_up(depth, BRICK)), BRICK)
-    each = round_up(INTEGER_BYTES * rows * np.where(rows > FEW_ELEMENTS, 1.0, BRICK), BRICK)
-    three, plain = rows * _ROW_BYTES, round_up(INTEGER_BYTES * elements, BRICK)
-    return np.asarray(np.maximum(wide + each + np.maximum(three, plain), 0.0 if u85 else 2.0 * (wide + each)))
 
 
 def _live(

@@ -52,25 +52,25 @@ def places_of(work: Work, sizes: Sizes, systems: Systems, bricks: Flags) -> Plac
     held = np.stack(
         [np.where(outside, 0.0, read), INTEGER_BYTES * sizes.kept, INTEGER_BYTES * sizes.elements, integers]
     )
-    accesses = np.stack(
-        [3.5 * sizes.kept, 3.0 * sizes.kept, 2.0 * sizes.elements, _ROW_ACCESSES * sizes.rows]
-    )
-    _, exponentials, shifted, rows = ~_kept(held, accesses, sizes.rows, limits_of(systems))
+    _, exponentials, shifted, rows = ~kept_of(held, sizes.rows, limits_of(systems))
     return Places(outside, exponentials, shifted, rows, np.zeros(len(work), dtype=np.bool_))
 
 
-def _kept(held: Float64, accesses: Float64, largest: Float64, room: Float64) -> Flags:
-    """Return what stays in SRAM, bool[4, n], of bytes `held` that are accessed so often, float64[4, n].
+def kept_of(held: Float64, rows: Float64, room: Float64) -> Flags:
+    """Return what stays in SRAM, bool[4, n], of the bytes float64[4, n] of what `Places` names.
 
-    Exponentials are there all the time; the others, of which the first is beside the `largest` values
-    float64[n], one after the other.
+    Exponentials are there all the time; the others, of which the first is beside the largest value of each of
+    `rows` float64[n], one after the other.
     """
+    elements = held[2] / INTEGER_BYTES
+    stored = held[1] / INTEGER_BYTES
+    accesses = np.stack([3.5 * stored, 3.0 * stored, 2.0 * elements, _ROW_ACCESSES * rows])
     best = np.full(held.shape[1], -1.0)
     kept = np.zeros(held.shape, dtype=np.bool_)
     for choice in product((True, False), repeat=len(held)):
         stays = np.array(choice)[:, None]
-        source, exponentials, shifted, rows = held * stays
-        beside = np.maximum(np.maximum(source + largest, shifted), rows)
+        source, exponentials, shifted, integers = held * stays
+        beside = np.maximum(np.maximum(source + rows, shifted), integers)
         score = (accesses * stays).sum(axis=0)
         better = (exponentials + beside <= room) & (score > best)
         best = np.where(better, score, best)
