@@ -15,6 +15,7 @@ from perfsage.features.npu.cascades import Ranges, crossing
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
+from perfsage.features.npu.inner_rooms import ACTIVATED, MEANT, inner_rooms, turned_room
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
 from perfsage.features.npu.resizing_rooms import HALF, RIMMED, resizing_rooms
@@ -60,7 +61,7 @@ def npu_live(
         size = _sizes(subgraph, operands, stored)
         shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85)
         sizes = np.where(shared.hidden, 0.0, np.stack([size, np.where(stored == EDGE, 0.0, size)]))
-        rooms = _rooms(subgraph, operands, outside, u85=u85)
+        rooms = _rooms(subgraph, operands, outside, stored, u85=u85)
         both = _live(subgraph, operands, lives, shared, sizes, rooms, outside)
         ranges = both[-1][1]
         there = crossing(ranges.first, ranges.last, outside)[ranges.root]
@@ -69,6 +70,7 @@ def npu_live(
         for room in (
             recurrent_room(operands, outside, u85=u85),
             reduction_room(subgraph, operands, outside, stored, size, u85=u85),
+            turned_room(subgraph, operands, refused, u85=u85),
         ):
             made[:, 2 * generation : 2 * generation + 2] += room
     return made, ranges, size, crossed
@@ -82,12 +84,13 @@ def _sizes(subgraph: Subgraph, operands: Operands, formats: Int64) -> Float64:
 
 
 def _rooms(
-    subgraph: Subgraph, operands: Operands, refused: Flags, *, u85: bool
+    subgraph: Subgraph, operands: Operands, refused: Flags, formats: Int64, *, u85: bool
 ) -> dict[str, tuple[Flags, Float64]]:
     """Return which operators need room beside what they read (`beside`) or instead of it, and how much."""
     instead = operands.is_type("SOFTMAX") & ~refused
     softmax = softmax_room(operands, u85=u85)
     rooms = {"instead": (instead, softmax)} | broken_rooms(operands, refused, u85=u85)
+    rooms |= inner_rooms(subgraph, operands, refused, formats, u85=u85)
     if not u85:
         rooms |= resizing_rooms(subgraph, operands, refused)
     return {name: room for name, room in rooms.items() if room[0].any()}
@@ -129,12 +132,12 @@ def _live(
         live = alone = counted.astype(np.float64)
         dying, born = np.where(dies, bytes_[data], 0.0), np.where(begins, bytes_[result], 0.0)
         replaced = dict.fromkeys(("instead", EXCHANGED), dying + born) | {"beside": born}
-        replaced[RIMMED] = replaced[HALF] = np.minimum(dying, born)
+        replaced[RIMMED] = replaced[HALF] = replaced[MEANT] = np.minimum(dying, born)
         for name, (there, room) in rooms.items():
-            if name == BETWEEN:
-                live = np.where(there & (inner == 0), live + room, live)
+            if name in (BETWEEN, ACTIVATED):
+                live = np.where(there & (inner == (name == ACTIVATED)), live + room, live)
                 continue
-            least = 0.0 if name in (RIMMED, HALF) else live
+            least = 0.0 if name in (RIMMED, HALF, MEANT) else live
             live = np.where(there, np.maximum(least, live - replaced[name] + room), live)
         made.append((live, Ranges(shared.root, begin, end, bytes_, alone)))
     return made
