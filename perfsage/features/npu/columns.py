@@ -25,7 +25,17 @@ from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work
+from perfsage.features.npu.work import (
+    BY_OUTPUT,
+    CONVOLUTION,
+    DEPTHWISE,
+    NOTHING,
+    POOLING,
+    SPILL_BYTES,
+    Flags,
+    Float64,
+    Work,
+)
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -69,6 +79,15 @@ class Plan:
     def ahead(self) -> Float64:
         """The bytes of weights that are copied where SRAM is limited, float64[n, limits]."""
         return self.fetch.ahead[:, _LIMITED]
+
+    @property
+    def reads(self) -> Float64:
+        """The bytes of data that windows are read from, with their rims, float64[n, limits]; else 0."""
+        work = self.work.for_u85()
+        depth = np.maximum(self.cost["depth"][:, _LIMITED], 1.0)
+        passes = np.where(work.is_matrix[:, None], np.ceil(work.out_c[:, None] / depth), 1.0)
+        windows = np.isin(work.kind, (CONVOLUTION, DEPTHWISE, POOLING))
+        return np.where(windows[:, None], self.cost["input"][:, _LIMITED] * passes, 0.0)
 
 
 def planned(

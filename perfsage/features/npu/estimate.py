@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_share
+from perfsage.features.npu.accesses import accesses_of
 from perfsage.features.npu.cascade_steps import Steps, steps_of
 from perfsage.features.npu.cascades import is_tight
 from perfsage.features.npu.columns import npu_columns, planned
@@ -15,7 +16,7 @@ from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
 from perfsage.features.npu.softmax_rooms import limit_softmaxes
-from perfsage.features.npu.spills import spilled, stripes_of
+from perfsage.features.npu.spills import Spills, spilled, stripes_of
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 from perfsage.features.operands import Operands, windows
 from perfsage.graph import Subgraph
@@ -51,11 +52,17 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
     if is_tight(ranges, stored):
         steps = _steps(subgraph, operands, statistics, refused, shapes, stored)
     stripes = stripes_of(operands, ranges, steps)
-    spills = spilled(operands, ranges, stripes, crossed, np.zeros((len(refused), len(SPILL_BYTES))))
+
+    def placed(ahead: Float64, reads: Float64) -> Spills:
+        accesses = accesses_of(subgraph, operands, refused[:, 1], ranges, stored, reads)
+        return spilled(operands, ranges, stripes, crossed, ahead, accesses)
+
+    nothing = np.zeros((len(refused), len(SPILL_BYTES)))
+    spills = placed(nothing, nothing)
     given = subgraph, operands, shapes, statistics, refused
     plan = planned(*given, spills)
     # Which weights are copied does not depend on what lies where, but has its place first.
-    first, spills = spills, spilled(operands, ranges, stripes, crossed, plan.ahead)
+    first, spills = spills, placed(plan.ahead, plan.reads)
     if (spills.beyond != first.beyond).any():
         plan = planned(*given, spills)
     # The last column is that of accelerators that leave in DRAM what does not fit.

@@ -44,11 +44,17 @@ def stripes_of(operands: Operands, ranges: Ranges, steps: Steps | None) -> list[
 
 
 def spilled(
-    operands: Operands, ranges: Ranges, stripes: list[Striped], crossed: Int64, ahead: Float64
+    operands: Operands,
+    ranges: Ranges,
+    stripes: list[Striped],
+    crossed: Int64,
+    ahead: Float64,
+    accesses: Float64,
 ) -> Spills:
     """Return what lies in DRAM where not everything fits into SRAM, and what is `crossed` by the CPU's work.
 
-    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case.
+    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case, and `accesses`
+    float64[tensors + 1, limits] those of each root that are read and written.
     """
     made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
@@ -58,14 +64,15 @@ def spilled(
     ]
     if not any(tight):
         return Spills(made, saved, heights)
-    accesses = _accesses(operands, ranges)
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
     for place in np.flatnonzero(tight).tolist():
         striped = stripes[place]
         each = striped.ranges
         heights[:, place] = striped.heights
-        out = _out(replace(each, live=each.live + ahead[:, place]), accesses, SPILL_BYTES[place])
+        out = _out(
+            replace(each, live=each.live + ahead[:, place]), accesses[:, place], SPILL_BYTES[place]
+        )
         saved[:, place] = ranges.live - each.live + live_of(each, out)
         out = out[each.root]
         # Arithmetic has both of its operands in the same memory.
@@ -93,14 +100,6 @@ def _peaks(ranges: Ranges, used: Int64) -> Float64:
     """Return the most bytes that are alive together with each of `used`."""
     bounds = np.stack([ranges.first[used], ranges.last[used] + 1], axis=1).ravel()
     return np.asarray(np.maximum.reduceat(np.append(ranges.live, 0.0), bounds)[::2])
-
-
-def _accesses(operands: Operands, ranges: Ranges) -> Float64:
-    """Return how many bytes of each root are read and written."""
-    made = ranges.bytes.copy()
-    sources = np.concatenate([operands.data, operands.second])
-    np.add.at(made, ranges.root[sources], ranges.bytes[ranges.root[sources]])
-    return made
 
 
 def _evicted(ranges: Ranges, used: Int64, accesses: Float64, limit: int) -> NDArray[np.bool_]:
