@@ -44,9 +44,12 @@ def _limited(operands: Operands, rows: NDArray[np.int64], near: Flags, room: Flo
     held = np.stack([np.where(near, source, 0.0), wide, plain, three])
     first, exponentials, shifted, integers = held * kept_of(held, counts, room)
     # If not all integers of a row fit, one of them does.
-    one = np.where(exponentials + three / 3.0 + each <= room, three / 3.0, 0.0)
-    beside = np.maximum(shifted, np.maximum(integers, one)) + each
-    return np.asarray(exponentials + np.maximum(first + counts, beside))
+    free = room - exponentials
+    one = np.where(three / 3.0 + each <= free, three / 3.0, 0.0)
+    beside = np.maximum(shifted, np.maximum(integers, one))
+    beside += np.where(beside + each <= free, each, 0.0)
+    first += np.where(first + counts <= free, counts, 0.0)
+    return np.asarray(exponentials + np.maximum(first, beside))
 
 
 def _parts(operands: Operands) -> tuple[Float64, Float64, Float64, Float64, Float64]:

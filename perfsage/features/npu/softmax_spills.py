@@ -64,7 +64,7 @@ def kept_of(held: Float64, rows: Float64, room: Float64) -> Flags:
     """
     elements = held[2] / INTEGER_BYTES
     stored = held[1] / INTEGER_BYTES
-    accesses = np.stack([3.5 * stored, 3.0 * stored, 2.0 * elements, _ROW_ACCESSES * rows])
+    accesses = np.stack([3.5 * stored, 2.0 * stored, 2.1 * elements, _ROW_ACCESSES * rows])
     best = np.full(held.shape[1], -1.0)
     kept = np.zeros(held.shape, dtype=np.bool_)
     for choice in product((True, False), repeat=len(held)):
