@@ -45,4 +45,11 @@ def accesses_of(
         # What comes from the operator that does this one was never in memory.
         there = np.flatnonzero(those & ~(inner & (root[sources] == root[result])))
         np.add.at(made, root[sources[there]], size[sources[there], None])
+    table = subgraph.columns.operator_inputs
+    joined = (operands.is_type(*JOINTS) & ~refused)[table.row_indices] & (table.values >= 0)
+    part, whole = table.values[joined], result[table.row_indices[joined]]
+    # What was not written where it belongs is copied.
+    copied = np.flatnonzero(root[part] != root[whole])
+    for ends in (part[copied], whole[copied]):
+        np.add.at(made, root[ends], size[part[copied], None])
     return made
