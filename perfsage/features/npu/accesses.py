@@ -1,13 +1,12 @@
 """How often what is in memory is read and written, as Vela 5 weighs what to keep in SRAM.
 
-Each operator writes its result once, and reads what it reads as often as its blocks do; what is done on the way
-out of another neither writes nor reads what is between them.
+Each operator writes its result once, and reads what it reads as often as its blocks do; what is done on
+the way out of another neither writes nor reads what is between them.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perfsage.features.npu.cascades import Ranges
 from perfsage.features.npu.chains import chains

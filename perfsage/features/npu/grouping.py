@@ -20,7 +20,7 @@ _EARLY, _BETWEEN, _LATE = range(3)
 
 
 def grouped(order: Int64, graph: Int64, subgraph: Subgraph, operands: Operands, outside: Flags) -> Int64:
-    """Return `order` int64[n] again, with the rows of `outside` bool[n] moved; `graph` int64[n] is each row's."""
+    """Return `order` int64[n] with the rows of `outside` bool[n] moved; `graph` int64[n] is each row's."""
     rows = order[outside[order]]
     if not len(rows):
         return order

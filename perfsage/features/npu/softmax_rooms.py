@@ -18,12 +18,14 @@ _ROW_BYTES = INTEGER_BYTES * BRICK
 
 
 def softmax_room(operands: Operands, *, u85: bool) -> Float64:
-    """Return the bytes of each softmax of that size, float64[n]: integers, three for each row, or twice all."""
+    """Return the bytes of each softmax, float64[n]: integers, three for each row, or twice all."""
     _, wide, plain, each, three = _parts(operands)
     return np.asarray(np.maximum(wide + each + np.maximum(three, plain), 0.0 if u85 else 2.0 * (wide + each)))
 
 
-def limit_softmaxes(operands: Operands, refused: Flags, ranges: Ranges, spills: Spills, kept: Float64) -> None:
+def limit_softmaxes(
+    operands: Operands, refused: Flags, ranges: Ranges, spills: Spills, kept: Float64
+) -> None:
     """Put in `kept` float64[n, limits] what softmaxes have in SRAM where they do not fit."""
     for place, limit in enumerate(SPILL_BYTES):
         rows = np.flatnonzero(operands.is_type("SOFTMAX") & ~refused & (kept[:, place] > limit))

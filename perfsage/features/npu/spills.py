@@ -70,9 +70,7 @@ def spilled(
         striped = stripes[place]
         each = striped.ranges
         heights[:, place] = striped.heights
-        out = _out(
-            replace(each, live=each.live + ahead[:, place]), accesses[:, place], SPILL_BYTES[place]
-        )
+        out = _out(replace(each, live=each.live + ahead[:, place]), accesses[:, place], SPILL_BYTES[place])
         saved[:, place] = ranges.live - each.live + live_of(each, out)
         out = out[each.root]
         # Arithmetic has both of its operands in the same memory.

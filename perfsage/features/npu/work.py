@@ -47,8 +47,8 @@ class Work:
     `table` and `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, and
     `beside` how many elements come from where constants are, `chained` how many operators U85 does on the
     way out. `source_spill` and `target_spill` int64[n] have a bit for each limit of SPILL_BYTES at which the
-    data lies in DRAM, and CROSSING_BITS. `far` int64[n] says how a stride is split, 0 where it is not, and `groups` how many
-    convolutions one is.
+    data lies in DRAM, and CROSSING_BITS. `far` int64[n] says how a stride is split, 0 where it is not, and
+    `groups` how many convolutions one is.
     """
 
     kind: NDArray[np.int64]
