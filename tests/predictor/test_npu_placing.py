@@ -98,3 +98,13 @@ def test_weights_are_not_copied_in_slices_that_end_within_microblocks() -> None:
     data = _made(lambda b, x: b.conv(b.conv(b.conv(x, 96), 96, kernel=5), 96, kernel=3), (1, 12, 12, 96))
     mine, theirs = _peaks("ethos-u85-1024", data)
     assert mine == pytest.approx(theirs, rel=0.05)
+
+
+@pytest.mark.parametrize(("kernel", "channels"), [(4, 256), (3, 96)])
+def test_an_input_that_is_read_more_than_once_is_copied_where_that_is_faster(
+    kernel: int, channels: int
+) -> None:
+    data = _made(lambda b, x: b.depthwise(x, kernel=kernel), (1, 48, 16, channels))
+    mine, theirs = _peaks("ethos-u85-1024", data)
+    assert mine == pytest.approx(theirs, rel=0.1)
+    assert (theirs > 48 * 16 * channels) == (channels > 128)

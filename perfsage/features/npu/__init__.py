@@ -12,8 +12,8 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;
-- tensors in SRAM or DRAM: `sharing`, `spills`, `accesses`, `cascades`, `cascade_steps`, `constants`,
-  `wholes`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `staged`, `accesses`, `cascades`, `cascade_steps`,
+  `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`, `phases`, `extra_parts`.
 """

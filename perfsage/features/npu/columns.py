@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
+from perfsage.features.npu.staged import staged_bytes
 from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import (
     BY_OUTPUT,
@@ -242,4 +243,7 @@ def _prefetch(
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
-    return fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)
+    fetch = fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)
+    passes = np.where(summed, np.ceil(work.out_c[:, None] / np.maximum(cost["depth"], 1.0)), 1.0)
+    staged = staged_bytes(subgraph, operands, refused[:, IS_U85], cost, coded, passes)
+    return replace(fetch, ahead=fetch.ahead + staged)
