@@ -10,7 +10,7 @@ import numpy as np
 
 from perfsage.features.npu.cascade_steps import Steps
 from perfsage.features.npu.cascades import Ranges, cascades
-from perfsage.features.npu.spills import spilled
+from perfsage.features.npu.spills import spilled, stripes_of
 from perfsage.features.npu.work import SPILL_BYTES
 
 LIMIT = SPILL_BYTES[0]
@@ -23,6 +23,16 @@ class _Operands(SimpleNamespace):
         return np.array([kind in names for kind in self.type])
 
 
+def _beyond(operands: Any, ranges: Ranges, ahead: float = 0.0) -> list[int]:
+    """Return the bits of each tensor, with so many bytes of weights beside them."""
+    count, tensors = len(ranges.live), len(ranges.root)
+    stripes = stripes_of(operands, ranges, _no_steps(count))
+    weights = np.full((count, len(SPILL_BYTES)), ahead)
+    often = np.repeat(2.0 * ranges.bytes[:, None], len(SPILL_BYTES), axis=1)
+    spills = spilled(operands, ranges, stripes, np.zeros(tensors, dtype=np.int64), weights, often)
+    return [int(bits) for bits in spills.beyond]
+
+
 def _no_steps(count: int) -> Steps:
     """Return operators of which none may follow another in a cascade."""
     nobody, none = np.full(count, -1), np.zeros(count)
@@ -30,8 +40,11 @@ def _no_steps(count: int) -> Steps:
     return Steps(flags, flags, nobody, nobody, nobody, flags, none, none, none, none, none, none, none)
 
 
-def _chain(shares: list[float], types: list[str] | None = None) -> list[int]:
-    """Return the bits of each tensor of a chain, whose sizes are `shares` of the smallest limit."""
+def _chain(shares: list[float], types: list[str] | None = None, ahead: float = 0.0) -> list[int]:
+    """Return the bits of each tensor of a chain, whose sizes are `shares` of the smallest limit.
+
+    So is `ahead`, what weights take.
+    """
     count = len(shares)
     size = np.array([share * LIMIT for share in shares] + [0.0])
     first, last = np.arange(count + 1) - 1, np.arange(count + 1)
@@ -47,11 +60,16 @@ def _chain(shares: list[float], types: list[str] | None = None) -> list[int]:
     )
     first[count], last[count] = count, -1
     ranges = Ranges(np.arange(count + 1), np.maximum(first, 0), last, size, live)
-    return [int(bits) for bits in spilled(operands, ranges, _no_steps(count)).beyond[:count]]
+    return _beyond(operands, ranges, ahead * LIMIT)[:count]
 
 
 def test_what_fits_stays() -> None:
     assert _chain([0.5, 0.4, 0.5]) == [0, 0, 0]
+
+
+def test_weights_have_their_place_before_tensors_do() -> None:
+    assert _chain([0.5, 0.5]) == [0, 0]
+    assert [bits & 1 for bits in _chain([0.5, 0.5], ahead=0.1)] == [0, 1]
 
 
 def test_what_is_too_large_by_itself_goes_and_makes_room() -> None:
@@ -72,7 +90,7 @@ def test_arithmetic_has_both_operands_in_the_same_memory() -> None:
     ranges = Ranges(
         np.arange(3), np.array([0, 0, 1]), np.array([0, 0, -1]), size, size[:2].sum(keepdims=True)
     )
-    assert spilled(operands, ranges, _no_steps(1)).beyond[:2].tolist() == [3, 3]
+    assert _beyond(operands, ranges)[:2] == [3, 3]
 
 
 def test_stripes_of_sizes_that_no_network_has_take_no_memory() -> None:

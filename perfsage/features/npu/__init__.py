@@ -9,9 +9,11 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
 - weights that are copied ahead: `prefetch`, `slices`, `far_strides`;
-- when operators run: `schedule`; rooms beside tensors: `broken_rooms`, `resizing_rooms`;
+- when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
+  `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;
-- tensors in SRAM or DRAM: `sharing`, `spills`, `cascades`, `cascade_steps`, `constants`, `wholes`;
+- tensors in SRAM or DRAM: `sharing`, `spills`, `staged`, `accesses`, `cascades`, `cascade_steps`,
+  `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`, `phases`, `parts_u85`,
   `extra_parts`.

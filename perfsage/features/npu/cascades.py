@@ -65,10 +65,17 @@ class Cascade:
     bytes: float
 
 
+def crossing(first: Int64, last: Int64, refused: Flags) -> Flags:
+    """Return which of the ranges between two rows have a row of the CPU's, `refused` bool[n]."""
+    before = np.concatenate([[0], np.cumsum(refused)])
+    begin, end = np.minimum(first, len(refused)), np.maximum(last + 1, 0)
+    return np.asarray(before[np.maximum(end, begin)] > before[begin])
+
+
 def is_tight(ranges: Ranges, size: Float64) -> bool:
     """Return whether the least SRAM may not hold all, or two tensors of `size` float64[tensors + 1]."""
     both = np.sort(size)[-2:].sum()
-    return bool(len(ranges.live) and max(ranges.live.max(), both) > SPILL_BYTES[0])
+    return bool(len(ranges.live) and max(ranges.live.max(), both) >= SPILL_BYTES[0])
 
 
 def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> Striped:
@@ -120,8 +127,8 @@ def _read_as(operands: Operands, steps: Steps, tensors: list[int]) -> Int64:
 
 def cascades(steps: Steps, limit: int) -> Iterator[Cascade]:
     """Yield what is worked off together where so many bytes of SRAM are there."""
-    # What just fits follows in the least stripes alone, and no longer in higher ones.
-    goes = (steps.next >= 0) & (steps.needed[steps.next] > limit)
+    # What leaves no byte free does not count as fitting.
+    goes = (steps.next >= 0) & (steps.needed[steps.next] >= limit)
     # The least stripes are what the next one moves on by.
     least = np.where(steps.next >= 0, steps.stride[steps.next], 1.0)
     lines = _lines(steps, steps.next, least, least[steps.next])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,19 @@ from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
+from perfsage.features.npu.staged import staged_bytes
 from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work
+from perfsage.features.npu.work import (
+    BY_OUTPUT,
+    CONVOLUTION,
+    DEPTHWISE,
+    NOTHING,
+    POOLING,
+    SPILL_BYTES,
+    Flags,
+    Float64,
+    Work,
+)
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -51,21 +63,43 @@ _FAR_SCALES = np.array(
 )
 
 
-def npu_columns(
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What there is to do and what it takes: `cost` of COSTS and `coded` bytes, each float64[n, d].
+
+    `beside` are rows of operators, int64[k], with the costs of what they become beside themselves.
+    """
+
+    work: Work
+    cost: dict[str, Float64]
+    coded: Float64
+    beside: list[tuple[Int64, Float64]]
+    fetch: Prefetch
+
+    @property
+    def ahead(self) -> Float64:
+        """The bytes of weights that are copied where SRAM is limited, float64[n, limits]."""
+        return self.fetch.ahead[:, _LIMITED]
+
+    @property
+    def reads(self) -> Float64:
+        """The bytes of data that windows are read from, with their rims, float64[n, limits]; else 0."""
+        work = self.work.for_u85()
+        depth = np.maximum(self.cost["depth"][:, _LIMITED], 1.0)
+        passes = np.where(work.is_matrix[:, None], np.ceil(work.out_c[:, None] / depth), 1.0)
+        windows = np.isin(work.kind, (CONVOLUTION, DEPTHWISE, POOLING))
+        return np.where(windows[:, None], self.cost["input"][:, _LIMITED] * passes, 0.0)
+
+
+def planned(
     subgraph: Subgraph,
     operands: Operands,
     shapes: Float64,
     statistics: NDArray[np.float32],
     refused: NDArray[np.bool_],
     spills: Spills,
-    more: Float64,
-) -> Float64:
-    """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
-
-    Weights are read from where constants are, once for each block over the image, unless they are copied to
-    SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
-    that are there beside what all accelerators of limited SRAM have in it.
-    """
+) -> Plan:
+    """Return the plan for tensors where `spills` says."""
     work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
@@ -75,6 +109,25 @@ def npu_columns(
     rims = rim_costs(subgraph, operands, work, refused)
     after = [*exchanges, activations]
     fetch = _prefetch(subgraph, operands, work, cost, coded, refused, after, rims[-1:])
+    return Plan(work, cost, coded, [*after, *rims], fetch)
+
+
+def npu_columns(
+    subgraph: Subgraph,
+    operands: Operands,
+    shapes: Float64,
+    statistics: NDArray[np.float32],
+    refused: NDArray[np.bool_],
+    plan: Plan,
+    more: Float64,
+) -> Float64:
+    """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
+
+    Weights are read from where constants are, once for each block over the image, unless they are copied to
+    SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
+    that are there beside what all accelerators of limited SRAM have in it.
+    """
+    work, cost, coded, fetch = plan.work, plan.cost, plan.coded, plan.fetch
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
@@ -84,7 +137,7 @@ def npu_columns(
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
-    for rows, costs in (*exchanges, activations, *rims):
+    for rows, costs in plan.beside:
         add_costs(made, rows, costs)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
@@ -190,4 +243,7 @@ def _prefetch(
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
-    return fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)
+    fetch = fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)
+    passes = np.where(summed, np.ceil(work.out_c[:, None] / np.maximum(cost["depth"], 1.0)), 1.0)
+    staged = staged_bytes(subgraph, operands, refused[:, IS_U85], cost, coded, passes)
+    return replace(fetch, ahead=fetch.ahead + staged)

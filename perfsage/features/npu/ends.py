@@ -16,7 +16,7 @@ from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, in_rows, tensor_formats
 from perfsage.features.npu.fusing import fused, own_activation
 from perfsage.features.npu.wholes import written_share
-from perfsage.features.npu.work import NOTHING, Flags, Float64
+from perfsage.features.npu.work import CROSSING_BITS, NOTHING, Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -60,7 +60,7 @@ def ends_of(
     clamped[makers[within & ~functions]] = True
     draft.kind[within] = NOTHING
     linked = chains(subgraph, operands, refused[:, 1], owner)
-    source, target, beside, _ = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
+    source, target, beside, alone = _formats(subgraph, operands, refused[:, 0], owner, u85=False)
     source_u85, target_u85, beside_u85, result = _formats(
         subgraph, operands, refused[:, 1], linked.root[owner], u85=True
     )
@@ -82,7 +82,7 @@ def ends_of(
         beside_source=beside,
         beside_source_u85=beside_u85,
         source_spill=spills[operands.data],
-        target_spill=spills[result],
+        target_spill=spills[alone] & CROSSING_BITS[0] | spills[result] & ~CROSSING_BITS[0],
         larger_u85=np.where(table | clamped, wholes, 1.0),
     )
 

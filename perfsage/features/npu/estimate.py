@@ -6,16 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_share
+from perfsage.features.npu.accesses import accesses_of
 from perfsage.features.npu.cascade_steps import Steps, steps_of
 from perfsage.features.npu.cascades import is_tight
-from perfsage.features.npu.columns import npu_columns
+from perfsage.features.npu.columns import npu_columns, planned
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
-from perfsage.features.npu.spills import spilled
-from perfsage.features.npu.work import Flags, Float64, round_up
+from perfsage.features.npu.softmax_rooms import limit_softmaxes
+from perfsage.features.npu.spills import Spills, spilled, stripes_of
+from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 from perfsage.features.operands import Operands, windows
 from perfsage.graph import Subgraph
 from perfsage.graph.rescheduled import rescheduled
@@ -44,19 +46,31 @@ def npu_estimate(subgraph: Subgraph, operands: Operands, statistics: Statistics)
 def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, refused: Flags) -> Float64:
     """Return the columns of operators that run one after the other."""
     shapes = operands.shapes(windows(subgraph))
-    live, ranges, stored = npu_live(subgraph, operands, refused)
+    live, ranges, stored, crossed = npu_live(subgraph, operands, refused)
     stored[operands.constant] = 0.0
     steps = None
     if is_tight(ranges, stored):
         steps = _steps(subgraph, operands, statistics, refused, shapes, stored)
-    spills = spilled(operands, ranges, steps)
+    stripes = stripes_of(operands, ranges, steps)
+
+    def placed(ahead: Float64, reads: Float64) -> Spills:
+        accesses = accesses_of(subgraph, operands, refused[:, 1], ranges, stored, reads)
+        return spilled(operands, ranges, stripes, crossed, ahead, accesses)
+
+    nothing = np.zeros((len(refused), len(SPILL_BYTES)))
+    spills = placed(nothing, nothing)
+    given = subgraph, operands, shapes, statistics, refused
+    plan = planned(*given, spills)
+    # Which weights are copied does not depend on what lies where, but has its place first.
+    first, spills = spills, placed(plan.ahead, plan.reads)
+    if (spills.beyond != first.beyond).any():
+        plan = planned(*given, spills)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     kept = np.maximum(live[:, -1:] - spills.saved, 0.0)
+    limit_softmaxes(operands, refused[:, 1], ranges, spills, kept)
     live[:, -1] = kept.min(axis=1)
     more = kept - live[:, -1:]
-    return np.concatenate(
-        [live, npu_columns(subgraph, operands, shapes, statistics, refused, spills, more)], axis=1
-    )
+    return np.concatenate([live, npu_columns(*given, plan, more)], axis=1)
 
 
 def _steps(

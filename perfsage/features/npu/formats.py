@@ -74,7 +74,8 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
     """Return which operators need what they read and what they write in rows, bool[n, 2]."""
     both = operands.is_type(*() if u85 else _ROWS)
-    return np.stack([both, both | (in_phases(subgraph, operands) & (not u85))], axis=1)
+    read = both | (operands.is_type("ARG_MAX") & u85)
+    return np.stack([read, both | (in_phases(subgraph, operands) & (not u85))], axis=1)
 
 
 def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS
+from perfsage.features.npu.grouping import grouped
 from perfsage.features.operands import Operands
 from perfsage.features.wiring import producers
 from perfsage.graph import Subgraph
@@ -30,7 +31,7 @@ def execution_order(subgraph: Subgraph, operands: Operands, refused: Flags) -> I
     maker = producers(subgraph.columns)[[*subgraph.outputs]]
     place = _post_order(makers.tolist(), begins, maker[maker >= 0].tolist(), len(outside))
     graph = np.searchsorted(np.unique(subgraph.spans[0]), np.arange(len(outside)), side="right")
-    return np.lexsort((place, graph))
+    return grouped(np.lexsort((place, graph)), graph, subgraph, operands, outside)
 
 
 def direct_parts(subgraph: Subgraph, operands: Operands, refused: Flags) -> Flags:

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes
 from perfsage.features.npu.systems import Systems
-from perfsage.features.npu.work import INTEGER_BYTES, SPILL_BYTES, Flags, Float64, Work, round_up
+from perfsage.features.npu.work import (
+    CROSSING_BITS,
+    INTEGER_BYTES,
+    SPILL_BYTES,
+    Flags,
+    Float64,
+    Work,
+    round_up,
+)
 
 _ROW_TENSORS, _ROW_ACCESSES = 3.0, 26.0
 """Tensors with a brick for each row that are alive at once, and how often one of all is read or written."""
@@ -44,25 +52,25 @@ def places_of(work: Work, sizes: Sizes, systems: Systems, bricks: Flags) -> Plac
     held = np.stack(
         [np.where(outside, 0.0, read), INTEGER_BYTES * sizes.kept, INTEGER_BYTES * sizes.elements, integers]
     )
-    accesses = np.stack(
-        [3.5 * sizes.kept, 3.0 * sizes.kept, 2.0 * sizes.elements, _ROW_ACCESSES * sizes.rows]
-    )
-    _, exponentials, shifted, rows = ~_kept(held, accesses, sizes.rows, limits_of(systems))
+    _, exponentials, shifted, rows = ~kept_of(held, sizes.rows, limits_of(systems))
     return Places(outside, exponentials, shifted, rows, np.zeros(len(work), dtype=np.bool_))
 
 
-def _kept(held: Float64, accesses: Float64, largest: Float64, room: Float64) -> Flags:
-    """Return what stays in SRAM, bool[4, n], of bytes `held` that are accessed so often, float64[4, n].
+def kept_of(held: Float64, rows: Float64, room: Float64) -> Flags:
+    """Return what stays in SRAM, bool[4, n], of the bytes float64[4, n] of what `Places` names.
 
-    Exponentials are there all the time; the others, of which the first is beside the `largest` values
-    float64[n], one after the other.
+    Exponentials are there all the time; the others, of which the first is beside the largest value of each of
+    `rows` float64[n], one after the other.
     """
+    elements = held[2] / INTEGER_BYTES
+    stored = held[1] / INTEGER_BYTES
+    accesses = np.stack([3.5 * stored, 2.0 * stored, 2.1 * elements, _ROW_ACCESSES * rows])
     best = np.full(held.shape[1], -1.0)
     kept = np.zeros(held.shape, dtype=np.bool_)
     for choice in product((True, False), repeat=len(held)):
         stays = np.array(choice)[:, None]
-        source, exponentials, shifted, rows = held * stays
-        beside = np.maximum(np.maximum(source + largest, shifted), rows)
+        source, exponentials, shifted, integers = held * stays
+        beside = np.maximum(np.maximum(source + rows, shifted), integers)
         score = (accesses * stays).sum(axis=0)
         better = (exponentials + beside <= room) & (score > best)
         best = np.where(better, score, best)
@@ -79,7 +87,7 @@ def limits_of(systems: Systems) -> Float64:
     """Return the bytes of SRAM for activations, float64[n]; without limit but for the larger U85."""
     limits = np.full(len(systems.spill_bit), np.inf)
     for bit, limit in enumerate(SPILL_BYTES):
-        limits[systems.spill_bit == 1 << bit] = limit
+        limits[systems.spill_bit & 1 << bit > 0] = limit
     return limits
 
 
@@ -88,7 +96,7 @@ def turned_spills(work: Work, high: Float64, across: Float64) -> NDArray[np.int6
     size = work.out_c * high * round_up(across, BRICK)
     made = np.zeros(len(work), dtype=np.int64)
     for bit, limit in enumerate(SPILL_BYTES):
-        near = (work.source != EDGE) & (work.source_spill & 1 << bit == 0)
+        near = (work.source != EDGE) & (work.source_spill & (1 << bit | CROSSING_BITS[1]) == 0)
         read = np.where(near, work.out_h * work.out_w * round_up(work.out_c, BRICK), 0.0)
         made |= np.where(size + read > limit, 1 << bit, 0)
     return made

@@ -6,13 +6,13 @@ is read and written most. So does Vela 5 (`FastStorageAllocator`), after cascade
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.cascade_steps import Steps
-from perfsage.features.npu.cascades import Ranges, in_stripes, live_of
+from perfsage.features.npu.cascades import Ranges, Striped, in_stripes, live_of
 from perfsage.features.npu.formats import ARITHMETIC
 from perfsage.features.npu.work import SPILL_BYTES, Float64
 from perfsage.features.operands import Operands
@@ -24,7 +24,7 @@ MOST_COMPETING = 10
 
 @dataclass(frozen=True, slots=True)
 class Spills:
-    """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each.
+    """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each, and more.
 
     `saved` float64[n, limits] is how much less is in SRAM then at each operator, and `heights`
     float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not.
@@ -35,21 +35,42 @@ class Spills:
     heights: Float64
 
 
-def spilled(operands: Operands, ranges: Ranges, steps: Steps | None) -> Spills:
-    """Return what lies in DRAM where not everything fits into SRAM."""
-    made = np.zeros(len(ranges.root), dtype=np.int64)
+def stripes_of(operands: Operands, ranges: Ranges, steps: Steps | None) -> list[Striped]:
+    """Return what is in memory beside cascades, for each of SPILL_BYTES."""
+    if steps is not None:
+        return [in_stripes(operands, ranges, steps, limit) for limit in SPILL_BYTES]
+    nothing = np.empty(0, dtype=np.int64)
+    return [Striped(ranges, nothing, nothing, np.zeros(len(ranges.live)))] * len(SPILL_BYTES)
+
+
+def spilled(
+    operands: Operands,
+    ranges: Ranges,
+    stripes: list[Striped],
+    crossed: Int64,
+    ahead: Float64,
+    accesses: Float64,
+) -> Spills:
+    """Return what lies in DRAM where not everything fits into SRAM, and what is `crossed` by the CPU's work.
+
+    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case, and `accesses`
+    float64[tensors + 1, limits] those of each root that are read and written.
+    """
+    made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
-    spills = Spills(made, saved, heights)
-    if steps is None:
-        return spills
-    accesses = _accesses(operands, ranges)
+    tight = [
+        (striped.ranges.live + ahead[:, place]).max(initial=0.0) > limit or bool(len(striped.between))
+        for place, (striped, limit) in enumerate(zip(stripes, SPILL_BYTES, strict=True))
+    ]
+    if not any(tight):
+        return Spills(made, saved, heights)
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
-    for place, limit in enumerate(SPILL_BYTES):
-        striped = in_stripes(operands, ranges, steps, limit)
+    for place in np.flatnonzero(tight).tolist():
+        striped = stripes[place]
         each = striped.ranges
         heights[:, place] = striped.heights
-        out = _out(each, accesses, limit)
+        out = _out(replace(each, live=each.live + ahead[:, place]), accesses[:, place], SPILL_BYTES[place])
         saved[:, place] = ranges.live - each.live + live_of(each, out)
         out = out[each.root]
         # Arithmetic has both of its operands in the same memory.
@@ -58,7 +79,7 @@ def spilled(operands: Operands, ranges: Ranges, steps: Steps | None) -> Spills:
         out[striped.left] = True
         out[striped.between] = False
         made |= np.where(out, 1 << place, 0)
-    return spills
+    return Spills(made, saved, heights)
 
 
 def _out(ranges: Ranges, accesses: Float64, limit: int) -> NDArray[np.bool_]:
@@ -77,14 +98,6 @@ def _peaks(ranges: Ranges, used: Int64) -> Float64:
     """Return the most bytes that are alive together with each of `used`."""
     bounds = np.stack([ranges.first[used], ranges.last[used] + 1], axis=1).ravel()
     return np.asarray(np.maximum.reduceat(np.append(ranges.live, 0.0), bounds)[::2])
-
-
-def _accesses(operands: Operands, ranges: Ranges) -> Float64:
-    """Return how many bytes of each root are read and written."""
-    made = ranges.bytes.copy()
-    sources = np.concatenate([operands.data, operands.second])
-    np.add.at(made, ranges.root[sources], ranges.bytes[ranges.root[sources]])
-    return made
 
 
 def _evicted(ranges: Ranges, used: Int64, accesses: Float64, limit: int) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.geometry import Geometry, Memory
-from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64
+from perfsage.features.npu.work import CROSSING_BITS, SPILL_BYTES, Flags, Float64
 
 Int64 = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Systems:
 
     float64[m], but `micro` float64[m, 3], the first microblock, `output_cycles` float64[m, kinds],
     `integer_cycles` float64[m, 4], `is_u65` bool[m], and `spill_bit` int64[m], the bit of its limit in
-    SPILL_BYTES.
+    SPILL_BYTES and that of CROSSING_BITS.
     """
 
     macs: Float64
@@ -82,7 +82,10 @@ def _each(geometries: tuple[Geometry, ...]) -> Systems:
         relu_cycles=_column([geometry.relu_cycles for geometry in geometries]),
         integer_cycles=np.array([geometry.integer_cycles for geometry in geometries], dtype=np.float64),
         spill_bit=np.array(
-            [1 << (g.spill - 1) if has else 0 for g, has in zip(geometries, limited, strict=True)]
+            [
+                CROSSING_BITS[g.generation == 85] | (1 << (g.spill - 1) if has else 0)
+                for g, has in zip(geometries, limited, strict=True)
+            ]
         ),
         near=_memories([geometry.near for geometry in geometries]),
         far=_memories([geometry.far for geometry in geometries]),

@@ -14,6 +14,8 @@ from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
 Flags = NDArray[np.bool_]
+ENTERING = 2
+"""What `turned` says of an operand that enters the graph."""
 
 
 def turns(
@@ -38,7 +40,7 @@ def turns(
     done = computed[operands.second] & (operands.readers[operands.second] == 1)
     enters = np.isin(operands.second, [*subgraph.inputs])
     turned = products & ~adjoint & ~done
-    return np.asarray(merged), turned * np.where(enters, 2, 1)
+    return np.asarray(merged), turned * np.where(enters, ENTERING, 1)
 
 
 def turning(work: Work) -> Work:

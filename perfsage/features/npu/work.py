@@ -13,6 +13,9 @@ Flags = NDArray[np.bool_]
 
 SPILL_BYTES = (256 << 10, 384 << 10, 512 << 10)
 """What the larger U85 have of SRAM for activations by default; the rest lies in DRAM."""
+CROSSING_BITS = (1 << len(SPILL_BYTES), 2 << len(SPILL_BYTES))
+"""Beside a bit for each limit of SPILL_BYTES: what lies in DRAM because the CPU works in the meantime, while
+it does what U55 and U65, or what U85 cannot do. SRAM is not kept then."""
 SPARSE_DEPTH = 2
 """Where so few channels come in, two of every four weights are zeros, which U85 skips."""
 SUBKERNEL = 8
@@ -44,8 +47,8 @@ class Work:
     `table` and `clamped` bool[n] say what outputs go through; `binary` bool[n] that two tensors come in, and
     `beside` how many elements come from where constants are, `chained` how many operators U85 does on the
     way out. `source_spill` and `target_spill` int64[n] have a bit for each limit of SPILL_BYTES at which the
-    data lies in DRAM. `far` int64[n] says how a stride is split, 0 where it is not, and `groups` how many
-    convolutions one is.
+    data lies in DRAM, and CROSSING_BITS. `far` int64[n] says how a stride is split, 0 where it is not, and
+    `groups` how many convolutions one is.
     """
 
     kind: NDArray[np.int64]
