@@ -45,6 +45,12 @@ def uniform_bytes(elements: Float64) -> Float64:
     return np.ceil((elements + _HEAD_BITS) / _STREAM_BITS) * _STREAM_BITS / 8.0
 
 
+def piece_bytes(statistics: NDArray[np.float32]) -> Float64:
+    """Return what cutting a stream in two adds, float64[n, 1]: a head, a palette, and half of an alignment."""
+    palette = _columns(statistics)["palette"] * 256.0
+    return np.asarray((palette + _HEAD_BITS + _STREAM_BITS / 2.0) / 8.0)
+
+
 def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:
     bits = _bits(weights, np.maximum(elements - weights, 0.0), columns)
     bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)

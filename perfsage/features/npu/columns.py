@@ -20,6 +20,7 @@ from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
+from perfsage.features.npu.stored import added_bytes
 from perfsage.features.npu.streams import STREAMS, idle_streams
 from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work
 from perfsage.features.operands import Operands
@@ -66,7 +67,7 @@ def npu_columns(
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
-    made[:, 4] = coded + constants[:, IS_U85]
+    made[:, 4] = coded + constants[:, IS_U85] + added_bytes(work, coded, cost["granule"], fetch, statistics)
     made[:, 5] = fetch.ahead
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]

@@ -28,9 +28,9 @@ _FEW_SLICES = 2.0
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
-_PARTS = ("one", "both", "late", "first", "rest", "kept")
+_PARTS = ("one", "both", "late", "first", "rest", "kept", "count")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
-slice; the cycles of the last slice; and whether weights are copied at all."""
+slice; the cycles of the last slice; whether weights are copied at all; and how many slices there are."""
 _GRANULE = [
     max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
     for g in GEOMETRIES
@@ -80,7 +80,8 @@ class Prefetch:
 
     `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
     `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
-    `scales` is how many times as many scales there are as without slices, each of which is rounded up.
+    `scales` is how many times as many scales there are as without slices, each of which is rounded up, and
+    `slices` how many there are.
     """
 
     kept: Flags
@@ -89,6 +90,7 @@ class Prefetch:
     cycles: Float64
     slack: Float64
     scales: Float64
+    slices: Float64
 
 
 def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
@@ -121,13 +123,14 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
-    scales = np.ones(task.cycles.shape)
+    scales, count = np.ones((2, *task.cycles.shape))
+    count[row, accelerator] = part["count"]
     # Slices end at multiples of SPLIT_DEPTH.
     uneven = np.flatnonzero(kept & (task.granule[row, accelerator] > SPLIT_DEPTH))
     at = row[uneven], accelerator[uneven]
     scales[at] = _scales(pairs.take(uneven), slack[uneven], task.granule[at])
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales)
+    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count)
 
 
 def _scales(pairs: Pairs, slack: Float64, granule: Float64) -> Float64:
@@ -214,7 +217,8 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
     last = np.where(several, slices.last, channels)
     after = np.where(several, body(pairs) * last / channels + pairs.leave, cycles)
     rest = np.where(kept, after, pairs.direct)
-    return np.stack([one, one + other, late, begin, rest, kept])
+    count = np.where(kept, 1.0 + slices.following, 1.0)
+    return np.stack([one, one + other, late, begin, rest, kept, count])
 
 
 def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
