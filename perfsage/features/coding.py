@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
 
 Float64 = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 RUN_THRESHOLD = 5.0
 """Zeros are coded as runs where they occur more than so many times as often as any other value."""
@@ -25,17 +26,24 @@ def coded_share(statistics: NDArray[np.float32]) -> Float64:
 
 
 def coded_bytes(
-    weights: Float64, elements: Float64, streams: Float64, idle: Float64, statistics: NDArray[np.float32]
+    weights: Float64,
+    elements: Float64,
+    streams: Float64,
+    idle: Float64,
+    statistics: NDArray[np.float32],
+    at_end: Flags | bool = False,
 ) -> Float64:
     """Return float64[n, d]: bytes of `elements` [n, d], of which `weights` [n, d] are not padding.
 
-    They come in `streams` [d], each a multiple of 16 bytes; those of `idle` [n, d] hold nothing but padding.
+    They come in `streams` [n, d], each a multiple of 16 bytes; those of `idle` [n, d] hold nothing but padding.
+    A run that is the last one, as all padding `at_end` [n, d] is, comes too late to change a parameter for.
     """
     rows = np.flatnonzero((weights.max(axis=1) > 0) & (elements.max(axis=1) > 0))
     made = np.zeros(elements.shape)
+    streams, at_end = (np.broadcast_to(each, elements.shape)[rows] for each in (streams, at_end))
     busy = streams - idle[rows]
     filled = elements[rows] * busy / streams
-    made[rows] = _coded(weights[rows], filled, busy, _columns(statistics[rows]))
+    made[rows] = _coded(weights[rows], filled, busy, _columns(statistics[rows]), at_end)
     made[rows] += uniform_bytes(elements[rows] / streams) * idle[rows]
     return made
 
@@ -51,8 +59,10 @@ def piece_bytes(statistics: NDArray[np.float32]) -> Float64:
     return np.asarray((palette + _HEAD_BITS + _STREAM_BITS / 2.0) / 8.0)
 
 
-def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:
-    bits = _bits(weights, np.maximum(elements - weights, 0.0), columns)
+def _coded(
+    weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64], at_end: Flags
+) -> Float64:
+    bits = _bits(weights, np.maximum(elements - weights, 0.0), columns, at_end)
     bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)
     each = np.ceil((bits / streams + columns["palette"] * 256.0 + _HEAD_BITS) / _STREAM_BITS)
     return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
@@ -64,7 +74,9 @@ def _columns(statistics: NDArray[np.float32]) -> dict[str, Float64]:
     return {name.removeprefix("weight_"): table[:, i : i + 1] for i, name in enumerate(WEIGHT_COLUMNS)}
 
 
-def _bits(weights: Float64, padding: Float64, columns: dict[str, Float64]) -> Float64:
+def _bits(
+    weights: Float64, padding: Float64, columns: dict[str, Float64], at_end: Flags | bool = False
+) -> Float64:
     """Return the bits of so many weights and zeros: zeros like other values, or as runs where these are many.
 
     Zeros among the weights are taken to be independent, those of the padding to come together.
@@ -81,5 +93,6 @@ def _bits(weights: Float64, padding: Float64, columns: dict[str, Float64]) -> Fl
     for exponent in range(_RUN_PARAMETERS):
         beyond = share ** (1 << exponent)
         step = beyond / (1.0 - beyond) + 1.0 + exponent
-        lengths = np.minimum(lengths, step + clumped / (1 << exponent))
+        better = np.minimum(lengths, step + clumped / (1 << exponent))
+        lengths = np.where(at_end & (exponent > 0), lengths, better)
     return np.where(runs, others * (8.0 * columns["nonzero"] + lengths), plain)

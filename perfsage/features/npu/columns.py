@@ -21,8 +21,14 @@ from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.stored import added_bytes
-from perfsage.features.npu.streams import STREAMS, idle_streams
-from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work
+from perfsage.features.npu.streams import (
+    SCALES_AT_ONCE,
+    STREAMS,
+    idle_streams,
+    pads_at_end,
+    used_streams,
+)
+from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -61,13 +67,13 @@ def npu_columns(
     work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
-    coded = _coded(work, operands, cost["elements"], statistics)
+    coded = _coded(work, operands, cost, statistics)
     fetch = _prefetch(subgraph, operands, work, cost, coded, refused)
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
-    made[:, 4] = coded + constants[:, IS_U85] + added_bytes(work, coded, cost["granule"], fetch, statistics)
+    made[:, 4] = coded + constants[:, IS_U85] + added_bytes(work, coded, cost["micro"], fetch, statistics)
     made[:, 5] = fetch.ahead
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
@@ -120,18 +126,22 @@ def _tails(work: Work, operands: Operands, cycles: Float64) -> Float64:
     return np.where((work.far == BY_OUTPUT)[:, None], cycles / work.batch[:, None], tails)
 
 
-def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
-    """Return the bytes of coded weights, float64[n, d], of so many `elements` [n, d]."""
+def _coded(
+    work: Work, operands: Operands, cost: dict[str, Float64], statistics: NDArray[np.float32]
+) -> Float64:
+    """Return the bytes of coded weights, float64[n, d]."""
+    streams = used_streams(work.out_c)
+    elements = cost["elements"] * streams / STREAMS
     weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
     # Each part of a transposed convolution on U85 has its weights and its scales.
     parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
-    coded = (
-        coded_bytes(weights[:, None] / parts, elements, STREAMS, idle_streams(work.out_c), statistics) * parts
-    )
+    idle = idle_streams(work.out_c)
+    at_end = pads_at_end(work, cost["micro"])
+    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, at_end) * parts
     coded += (parts - 1.0) * SCALE_BYTES * work.out_c[:, None]
     means = operands.is_type("MEAN")
     ones = elements * work.mean_share[:, None]
-    coded[means] = uniform_bytes(ones[means] / STREAMS) * STREAMS
+    coded[means] = uniform_bytes(ones[means] / streams[means]) * streams[means]
     return coded
 
 
@@ -156,7 +166,7 @@ def _prefetch(
         block=np.maximum(cost["depth"], 1.0),
         pass_depth=np.where(summed, np.maximum(cost["depth"], 1.0), np.inf),
         channels=work.out_c,
-        granule=np.maximum(cost["granule"], 1.0),
+        granule=np.where(IS_U85, round_up(cost["micro"], SCALES_AT_ONCE), 1.0),
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
         tail=_tails(work, operands, cost["planned"]),

@@ -14,22 +14,22 @@ from perfsage.features.coding import piece_bytes
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.prefetch import Prefetch
-from perfsage.features.npu.streams import STREAMS
+from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, used_streams
 from perfsage.features.npu.work import Float64, Work, round_up
 
 _ALIGNMENT = 16.0
 
 
 def added_bytes(
-    work: Work, coded: Float64, granule: Float64, fetch: Prefetch, statistics: NDArray[np.float32]
+    work: Work, coded: Float64, micro: Float64, fetch: Prefetch, statistics: NDArray[np.float32]
 ) -> Float64:
     """Return the bytes that are stored beside `coded` weights and SCALE_BYTES a channel, float64[n, d].
 
-    Scales come for multiples of `granule` [n, d] channels on U85.
+    `micro` float64[n, d] are the channels of U85's microblocks.
     """
     channels = work.out_c[:, None]
-    each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), _ALIGNMENT) * np.minimum(STREAMS, channels)
-    whole = SCALE_BYTES * round_up(channels, np.maximum(granule, 1.0)) * fetch.scales
+    each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), _ALIGNMENT) * used_streams(work.out_c)
+    whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE)) * fetch.scales
     parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
     added = (np.where(IS_U85, whole, each) - SCALE_BYTES * channels) * parts
     added += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS

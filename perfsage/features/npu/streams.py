@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.systems import Systems
 from perfsage.features.npu.work import (
@@ -25,6 +26,8 @@ from perfsage.features.npu.work import (
 STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
 """How many streams of weights each accelerator reads at once."""
 _INTERLEAVED = np.where(IS_U85, STREAMS, 0.0)
+SCALES_AT_ONCE = 16.0
+"""Scales of U85 come for whole multiples of so many channels, and for whole microblocks."""
 _TURN = 4
 """Channels that go to the same stream of U85 before the next one has its turn."""
 
@@ -32,6 +35,19 @@ _TURN = 4
 def idle_streams(channels: Float64) -> Float64:
     """Return how many streams have nothing but padding for so many channels [n], float64[n, d]."""
     return np.asarray(np.maximum(_INTERLEAVED - np.ceil(channels / _TURN)[:, None], 0.0))
+
+
+def used_streams(channels: Float64) -> Float64:
+    """Return how many streams are stored for so many channels [n], float64[n, d]: U65 leaves the idle one out."""
+    return np.where(IS_U85, STREAMS, np.clip(channels[:, None], 1.0, STREAMS))
+
+
+def pads_at_end(work: Work, micro: Float64) -> Flags:
+    """Return whether a stream's padding all comes last, bool[n, d], with so many channels of a microblock."""
+    # Inputs that fill a block leave no gaps between weights.
+    point = (work.kernel_h * work.kernel_w == 1) & (work.in_c <= BRICK) & (work.in_c % 8 == 0)
+    whole = ((work.kind == CONVOLUTION) & point) | (work.kind == DEPTHWISE)
+    return np.asarray((np.array(IS_U85) > 0) & whole[:, None] & (work.out_c[:, None] <= micro))
 
 
 def elements_u55(work: Work, systems: Systems, part_kernel: Flags) -> Float64:
