@@ -20,7 +20,7 @@ from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
-from perfsage.features.npu.stored import added_bytes
+from perfsage.features.npu.stored import stored_bytes
 from perfsage.features.npu.streams import (
     SCALES_AT_ONCE,
     STREAMS,
@@ -73,7 +73,8 @@ def npu_columns(
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
-    made[:, 4] = coded + constants[:, IS_U85] + added_bytes(work, coded, cost["micro"], fetch, statistics)
+    made[:, 4] = stored_bytes(subgraph, operands, work, cost, coded, fetch, statistics)
+    made[:, 4] += constants[:, IS_U85]
     made[:, 5] = fetch.ahead
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]

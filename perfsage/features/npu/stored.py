@@ -10,27 +10,94 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import piece_bytes
+from perfsage.features.coding import coded_bytes, piece_bytes
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.prefetch import Prefetch
-from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, used_streams
-from perfsage.features.npu.work import Float64, Work, round_up
+from perfsage.features.npu.formats import in_phases
+from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, idle_streams, used_streams
+from perfsage.features.npu.work import BY_KERNEL, NOTHING, Float64, Work, round_up
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
 
 _ALIGNMENT = 16.0
+_U85 = np.array(IS_U85, dtype=np.bool_)
+_PHASES = 4.0
+_PHASE_BITS, _PHASE_HEAD = 1.5, 54.0
+"""Bits of each weight of a phase, which are 9, 3, 3 and 1, and of what begins and ends their stream."""
+_PHASE_CHANNELS = 8.0
 
 
-def added_bytes(
-    work: Work, coded: Float64, micro: Float64, fetch: Prefetch, statistics: NDArray[np.float32]
+def stored_bytes(
+    subgraph: Subgraph,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    coded: Float64,
+    fetch: Prefetch,
+    statistics: NDArray[np.float32],
 ) -> Float64:
-    """Return the bytes that are stored beside `coded` weights and SCALE_BYTES a channel, float64[n, d].
+    """Return the bytes of weights and scales, float64[n, d], beyond SCALE_BYTES for each channel.
 
-    `micro` float64[n, d] are the channels of U85's microblocks.
+    `coded` float64[n, d] are the weights without slices.
     """
+    scales = _scales(work, cost["micro"])
+    parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
+    made = coded + (scales * fetch.scales - SCALE_BYTES * work.out_c[:, None]) * parts
+    made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
+    made = np.where(coded > 0, made, 0.0)
+    _store_far_strides(made, operands, work, cost, scales, statistics)
+    phases = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING))
+    made[phases] = np.where(_U85, made[phases], _phase_bytes(work.take(phases), scales[phases]))
+    _store_means_once(made, subgraph, operands, work)
+    return made
+
+
+def _scales(work: Work, micro: Float64) -> Float64:
+    """Return the bytes of scales and biases, float64[n, d]; `micro` [n, d] are U85's microblocks."""
     channels = work.out_c[:, None]
     each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), _ALIGNMENT) * used_streams(work.out_c)
-    whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE)) * fetch.scales
-    parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
-    added = (np.where(IS_U85, whole, each) - SCALE_BYTES * channels) * parts
-    added += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
-    return np.where(coded > 0, added, 0.0)
+    whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE))
+    return np.where(_U85, whole, each)
+
+
+def _store_far_strides(
+    made: Float64,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    scales: Float64,
+    statistics: NDArray[np.float32],
+) -> None:
+    """U85 stores a convolution for each element of a kernel whose stride is too far."""
+    rows = np.flatnonzero(work.far == BY_KERNEL)
+    if not len(rows):
+        return
+    count = (work.kernel_h * work.kernel_w)[rows, None]
+    weights = operands.elements[operands.weight[rows], None] / count
+    idle = idle_streams(work.out_c[rows])
+    each = coded_bytes(weights, cost["elements"][rows], STREAMS, idle, statistics[rows]) + scales[rows]
+    first = SCALE_BYTES * work.out_c[rows, None]
+    made[rows] = np.where(_U85, each * count - first, made[rows])
+
+
+def _phase_bytes(work: Work, scales: Float64) -> Float64:
+    """Return the bytes of four convolutions of 2 x 2 that double an image, float64[n, d]."""
+    elements = _PHASES * round_up(np.ceil(work.out_c[:, None] / STREAMS), _PHASE_CHANNELS)
+    bits = round_up(elements * _PHASE_BITS + _PHASE_HEAD, 8.0 * _ALIGNMENT)
+    return _PHASES * (scales + bits / 8.0 * used_streams(work.out_c))
+
+
+def _store_means_once(made: Float64, subgraph: Subgraph, operands: Operands, work: Work) -> None:
+    """Means of images of the same size have the same weights, and all of a graph are scaled by one number."""
+    rows = np.flatnonzero(operands.is_type("MEAN") & (work.kind != NOTHING))
+    if not len(rows):
+        return
+    made[rows] += SCALE_BYTES * work.out_c[rows, None]
+    data = operands.data[rows]
+    graph = subgraph.spans[0][data][:, None]
+    keys = np.concatenate([graph, operands.dimensions[data], operands.dimensions[operands.result[rows]]], axis=1)
+    again = np.ones(len(rows), dtype=np.bool_)
+    again[np.unique(keys, axis=0, return_index=True)[1]] = False
+    made[rows[again]] = 0.0
+    made[rows[np.unique(graph, return_index=True)[1]]] += _ALIGNMENT
