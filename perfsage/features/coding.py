@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.graph.statistics import SAMPLE_ELEMENTS
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
 
 Float64 = NDArray[np.float64]
@@ -16,12 +17,16 @@ _HEAD_BITS = 39.0
 """What begins and ends a stream, without a palette."""
 _STREAM_BITS = 128.0
 _RUN_PARAMETERS = 4
+_SECTION = float(1 << 17)
+"""Weights that are looked at together."""
+_CHANCE = 2.0
+"""How many standard deviations the commonest of many values is above what is to be expected."""
 
 
 def coded_share(statistics: NDArray[np.float32]) -> Float64:
     """Return the coded bytes of each byte of weights without any padding, float64[n]."""
     one = np.ones((len(statistics), 1))
-    bits = _bits(one, np.zeros_like(one), _columns(statistics))[:, 0] / 8.0
+    bits = _bits(one, np.zeros_like(one), 1.0, _columns(statistics))[:, 0] / 8.0
     return np.where(statistics[:, 0] > 0, bits, UNKNOWN_SHARE)
 
 
@@ -62,7 +67,7 @@ def piece_bytes(statistics: NDArray[np.float32]) -> Float64:
 def _coded(
     weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64], at_end: Flags
 ) -> Float64:
-    bits = _bits(weights, np.maximum(elements - weights, 0.0), columns, at_end)
+    bits = _bits(weights, np.maximum(elements - weights, 0.0), streams, columns, at_end)
     bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)
     each = np.ceil((bits / streams + columns["palette"] * 256.0 + _HEAD_BITS) / _STREAM_BITS)
     return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
@@ -75,7 +80,11 @@ def _columns(statistics: NDArray[np.float32]) -> dict[str, Float64]:
 
 
 def _bits(
-    weights: Float64, padding: Float64, columns: dict[str, Float64], at_end: Flags | bool = False
+    weights: Float64,
+    padding: Float64,
+    streams: Float64 | float,
+    columns: dict[str, Float64],
+    at_end: Flags | bool = False,
 ) -> Float64:
     """Return the bits of so many weights and zeros: zeros like other values, or as runs where these are many.
 
@@ -85,7 +94,7 @@ def _bits(
     plain = 8.0 * (weights * columns["plain"] + padding * columns["zero"])
     zeros, others = weights * share, weights * (1.0 - share)
     in_runs = padding + zeros * (1.0 - (1.0 - share) ** 2)
-    runs = (zeros + padding > RUN_THRESHOLD * columns["common"] * weights) & (
+    runs = (zeros + padding > RUN_THRESHOLD * _common(weights / streams, columns) * weights) & (
         in_runs >= (zeros + padding) / 2
     )
     lengths = np.full(padding.shape, np.inf)
@@ -96,3 +105,13 @@ def _bits(
         better = np.minimum(lengths, step + clumped / (1 << exponent))
         lengths = np.where(at_end & (exponent > 0), lengths, better)
     return np.where(runs, others * (8.0 * columns["nonzero"] + lengths), plain)
+
+
+def _common(weights: Float64, columns: dict[str, Float64]) -> Float64:
+    """Return the share of the commonest value but zero among so many weights of a stream.
+
+    The commonest of a sample is so by chance in part, and more so the smaller it is.
+    """
+    of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, SAMPLE_ELEMENTS))
+    root = (np.sqrt(of_sample**2 + 4.0 * columns["common"]) - of_sample) / 2.0
+    return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(weights, 1.0, _SECTION)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import coded_bytes, uniform_bytes
+from perfsage.features.coding import uniform_bytes
 from perfsage.features.npu.activations import add_activations
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
@@ -20,12 +20,10 @@ from perfsage.features.npu.prefetch import Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
-from perfsage.features.npu.stored import stored_bytes
+from perfsage.features.npu.stored import coded_weights, stored_bytes
 from perfsage.features.npu.streams import (
     SCALES_AT_ONCE,
     STREAMS,
-    idle_streams,
-    pads_at_end,
     used_streams,
 )
 from perfsage.features.npu.work import BY_OUTPUT, NOTHING, SPILL_BYTES, Flags, Float64, Work, round_up
@@ -131,17 +129,12 @@ def _coded(
     work: Work, operands: Operands, cost: dict[str, Float64], statistics: NDArray[np.float32]
 ) -> Float64:
     """Return the bytes of coded weights, float64[n, d]."""
-    streams = used_streams(work.out_c)
-    elements = cost["elements"] * streams / STREAMS
     weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
-    # Each part of a transposed convolution on U85 has its weights and its scales.
-    parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
-    idle = idle_streams(work.out_c)
-    at_end = pads_at_end(work, cost["micro"])
-    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, at_end) * parts
-    coded += (parts - 1.0) * SCALE_BYTES * work.out_c[:, None]
+    elements = cost["elements"]
+    coded = coded_weights(work, weights, elements, cost["micro"], statistics)
     means = operands.is_type("MEAN")
-    ones = elements * work.mean_share[:, None]
+    streams = used_streams(work.out_c)
+    ones = elements * streams / STREAMS * work.mean_share[:, None]
     coded[means] = uniform_bytes(ones[means] / streams[means]) * streams[means]
     return coded
 

@@ -15,7 +15,13 @@ from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.prefetch import Prefetch
 from perfsage.features.npu.formats import in_phases
-from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, idle_streams, used_streams
+from perfsage.features.npu.streams import (
+    SCALES_AT_ONCE,
+    STREAMS,
+    idle_streams,
+    pads_at_end,
+    used_streams,
+)
 from perfsage.features.npu.work import BY_KERNEL, NOTHING, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -26,6 +32,21 @@ _PHASES = 4.0
 _PHASE_BITS, _PHASE_HEAD = 1.5, 54.0
 """Bits of each weight of a phase, which are 9, 3, 3 and 1, and of what begins and ends their stream."""
 _PHASE_CHANNELS = 8.0
+
+
+def coded_weights(
+    work: Work, weights: Float64, elements: Float64, micro: Float64, statistics: NDArray[np.float32]
+) -> Float64:
+    """Return the bytes of so many coded `weights` [n], of which padding makes `elements` [n, d], float64[n, d].
+
+    `micro` float64[n, d] are the channels of U85's microblocks. Each part of a transposed convolution on U85
+    has its weights and its scales.
+    """
+    streams, idle = used_streams(work.out_c), idle_streams(work.out_c)
+    parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
+    elements, at_end = elements * streams / STREAMS, pads_at_end(work, micro)
+    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, at_end) * parts
+    return np.asarray(coded + (parts - 1.0) * SCALE_BYTES * work.out_c[:, None])
 
 
 def stored_bytes(
@@ -46,6 +67,7 @@ def stored_bytes(
     made = coded + (scales * fetch.scales - SCALE_BYTES * work.out_c[:, None]) * parts
     made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
     made = np.where(coded > 0, made, 0.0)
+    _fill_slices(made, operands, work, cost, coded, fetch, statistics)
     _store_far_strides(made, operands, work, cost, scales, statistics)
     phases = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING))
     made[phases] = np.where(_U85, made[phases], _phase_bytes(work.take(phases), scales[phases]))
@@ -59,6 +81,24 @@ def _scales(work: Work, micro: Float64) -> Float64:
     each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), _ALIGNMENT) * used_streams(work.out_c)
     whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE))
     return np.where(_U85, whole, each)
+
+
+def _fill_slices(
+    made: Float64,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    coded: Float64,
+    fetch: Prefetch,
+    statistics: NDArray[np.float32],
+) -> None:
+    """Fill up the last microblock of each slice on U85, as scales are."""
+    rows = np.flatnonzero((fetch.scales > 1.0).any(axis=1))
+    if len(rows):
+        weights = operands.elements[operands.weight[rows]]
+        elements = cost["elements"][rows] * fetch.scales[rows]
+        filled = coded_weights(work.take(rows), weights, elements, cost["micro"][rows], statistics[rows])
+        made[rows] += np.where(fetch.scales[rows] > 1.0, np.maximum(filled - coded[rows], 0.0), 0.0)
 
 
 def _store_far_strides(
