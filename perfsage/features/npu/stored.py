@@ -7,12 +7,14 @@ of its own; scales and biases come for whole microblocks on U85, and for each st
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_bytes, piece_bytes
 from perfsage.features.npu.fetch import SCALE_BYTES
-from perfsage.features.npu.geometry import IS_U85
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.prefetch import Prefetch
 from perfsage.features.npu.formats import in_phases
 from perfsage.features.npu.streams import (
@@ -22,7 +24,7 @@ from perfsage.features.npu.streams import (
     pads_at_end,
     used_streams,
 )
-from perfsage.features.npu.work import BY_KERNEL, NOTHING, Float64, Work, round_up
+from perfsage.features.npu.work import BY_KERNEL, NOTHING, STRIPES, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -62,6 +64,7 @@ def stored_bytes(
 
     `coded` float64[n, d] are the weights without slices.
     """
+    fetch = _uncut_stripes(work, fetch)
     scales = _scales(work, cost["micro"])
     parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
     made = coded + (scales * fetch.scales - SCALE_BYTES * work.out_c[:, None]) * parts
@@ -73,6 +76,17 @@ def stored_bytes(
     made[phases] = np.where(_U85, made[phases], _phase_bytes(work.take(phases), scales[phases]))
     _store_means_once(made, subgraph, operands, work)
     return made
+
+
+def _uncut_stripes(work: Work, fetch: Prefetch) -> Prefetch:
+    """Return `fetch` without slices of what is worked off stripe by stripe: all its weights stay."""
+    heights = np.zeros(fetch.slices.shape)
+    for place, geometry in enumerate(GEOMETRIES):
+        if geometry.generation == 85 and geometry.spill <= len(STRIPES):
+            heights[:, place] = getattr(work, STRIPES[geometry.spill - 1])
+    whole = heights > 0
+    scales, slices = (np.where(whole, 1.0, each) for each in (fetch.scales, fetch.slices))
+    return replace(fetch, scales=scales, slices=slices)
 
 
 def _scales(work: Work, micro: Float64) -> Float64:
