@@ -128,18 +128,22 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     # Slices end at multiples of SPLIT_DEPTH.
     uneven = np.flatnonzero(kept & (task.granule[row, accelerator] > SPLIT_DEPTH))
     at = row[uneven], accelerator[uneven]
-    scales[at] = _scales(pairs.take(uneven), slack[uneven], task.granule[at])
+    scales[at] = _scales(pairs.take(uneven), slack[uneven])
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
     return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count)
 
 
-def _scales(pairs: Pairs, slack: Float64, granule: Float64) -> Float64:
+def _scales(pairs: Pairs, slack: Float64) -> Float64:
     """Return how many times as many scales the slices of each pair have, float64[k]."""
-    slices = cut(pairs, slack, pairs.direct > pairs.unmoved)
-    several = slices.following > 0
-    stored = round_up(slices.first, granule) + np.where(several, round_up(slices.last, granule), 0.0)
-    stored += np.maximum(slices.following - 1.0, 0.0) * round_up(slices.next, granule)
-    return np.asarray(stored / round_up(pairs.channels, granule))
+    return _fill(cut(pairs, slack, pairs.direct > pairs.unmoved), pairs)
+
+
+def _fill(slices: Slices, pairs: Pairs) -> Float64:
+    """Return how many times as many channels slices fill with their microblocks, float64[k]."""
+    micro, several = pairs.micro, slices.following > 0
+    filled = round_up(slices.first, micro) + np.where(several, round_up(slices.last, micro), 0.0)
+    filled += np.maximum(slices.following - 1.0, 0.0) * round_up(slices.next, micro)
+    return np.asarray(filled / round_up(pairs.channels, micro))
 
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
@@ -185,6 +189,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, alone: Flags) -> Pairs:
         far_rate=far_rate,
         far_latency=far_latency,
         granule=granule,
+        micro=task.granule[row, accelerator],
         room=room,
     )
 
@@ -234,7 +239,8 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
     inputs = _input_cycles(pairs, slices)
     buffered = pairs.buffered + pairs.near_latency * pairs.readings * slices.following
-    new = np.maximum(np.maximum(cycles + waited_for, buffered), inputs)
+    # A slice takes as long as the whole microblocks that it is in.
+    new = np.maximum(np.maximum(cycles * _fill(slices, pairs) + waited_for, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced, new - count * STARTUP_CYCLES / 2, new)
     old = np.maximum(np.maximum(pairs.direct, pairs.unmoved), inputs)

@@ -26,7 +26,7 @@ class Pairs:
     SRAM and where they are, and `enter` and `leave` those of the first and of the last transfer; `real` is
     what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
     one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
-    and `movable` bool[k] says whether these may be brought to SRAM.
+    `micro` are the channels that are computed at once, and `movable` bool[k] says whether these may be brought to SRAM.
     """
 
     stored: Float64
@@ -53,6 +53,7 @@ class Pairs:
     far_input: Float64
     edge_latency: Float64
     granule: Float64
+    micro: Float64
     room: Float64
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
