@@ -119,8 +119,7 @@ def _symbols(keys: Array, counts: Array, count: Array, best: Array) -> tuple[Arr
     plain = np.where(palette, plain, width)
     bits[-1] = plain * count
     chosen = bits.argmin(axis=0)
-    rank = np.where(keys[:, 0] >= least, (best > keys[:, 0]).sum(axis=0), np.maximum(shift, 0))
-    zero = np.where(chosen < len(bits) - 1, _costs(0)[rank, np.minimum(chosen, 11)], plain)
+    zero = np.where(chosen < len(bits) - 1, _costs(0)[0, np.minimum(chosen, 11)], plain)
     return bits.min(axis=0), zero, np.where(palette, size * width, 0.0)
 
 
