@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import coded_bytes, piece_bytes
+from perfsage.features.coding import Padding, coded_bytes, piece_bytes
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.prefetch import Prefetch
@@ -24,7 +24,7 @@ from perfsage.features.npu.streams import (
     pads_at_end,
     used_streams,
 )
-from perfsage.features.npu.work import BY_KERNEL, NOTHING, STRIPES, Float64, Work, round_up
+from perfsage.features.npu.work import BY_KERNEL, CONVOLUTION, NOTHING, STRIPES, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -46,8 +46,10 @@ def coded_weights(
     """
     streams, idle = used_streams(work.out_c), idle_streams(work.out_c)
     parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
-    elements, at_end = elements * streams / STREAMS, pads_at_end(work, micro)
-    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, at_end) * parts
+    elements = elements * streams / STREAMS
+    together = ((work.kind == CONVOLUTION) & (work.in_c % 8 == 0))[:, None]
+    padding = Padding(pads_at_end(work, micro), together)
+    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, padding) * parts
     return np.asarray(coded + (parts - 1.0) * SCALE_BYTES * work.out_c[:, None])
 
 
