@@ -240,7 +240,8 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     inputs = _input_cycles(pairs, slices)
     buffered = pairs.buffered + pairs.near_latency * pairs.readings * slices.following
     # A slice takes as long as the whole microblocks that it is in.
-    new = np.maximum(np.maximum(cycles * _fill(slices, pairs) + waited_for, buffered), inputs)
+    longer = (_fill(slices, pairs) - 1.0) * body(pairs)
+    new = np.maximum(np.maximum(cycles + longer + waited_for, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced, new - count * STARTUP_CYCLES / 2, new)
     old = np.maximum(np.maximum(pairs.direct, pairs.unmoved), inputs)
