@@ -21,7 +21,7 @@ _STREAM_BITS = 128.0
 _TOGETHER_BITS = 3.5
 """Bits of each of many zeros that come together."""
 _RUN_PARAMETERS = 4
-_SECTION = float(1 << 17)
+SECTION = float(1 << 17)
 """Weights that are looked at together."""
 _CHANCE = 2.0
 """How many standard deviations the commonest of many values is above what is to be expected."""
@@ -136,4 +136,4 @@ def _common(weights: Float64, columns: dict[str, Float64]) -> Float64:
     """
     of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, SAMPLE_ELEMENTS))
     root = (np.sqrt(of_sample**2 + 4.0 * columns["common"]) - of_sample) / 2.0
-    return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(weights, 1.0, _SECTION)))
+    return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(weights, 1.0, SECTION)))

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import Padding, coded_bytes, piece_bytes
+from perfsage.features.coding import SECTION, Padding, coded_bytes, piece_bytes
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.prefetch import Prefetch
@@ -74,6 +74,7 @@ def stored_bytes(
     made = np.where(coded > 0, made, 0.0)
     _fill_slices(made, operands, work, cost, coded, fetch, statistics)
     _store_far_strides(made, operands, work, cost, scales, statistics)
+    _store_vacant_sections(made, operands, work, cost)
     phases = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING))
     made[phases] = np.where(_U85, made[phases], _phase_bytes(work.take(phases), scales[phases]))
     _store_means_once(made, subgraph, operands, work)
@@ -135,6 +136,25 @@ def _store_far_strides(
     each = coded_bytes(weights, cost["elements"][rows], STREAMS, idle, statistics[rows]) + scales[rows]
     first = SCALE_BYTES * work.out_c[rows, None]
     made[rows] = np.where(_U85, each * count - first, made[rows])
+
+
+def _store_vacant_sections(made: Float64, operands: Operands, work: Work, cost: dict[str, Float64]) -> None:
+    """Sections without any weight of a kernel with wide dilation take a bit each zero, others an eighth."""
+    taps = operands.dimensions[operands.weight][:, 1:3]
+    kernel = np.stack([work.kernel_h, work.kernel_w], axis=1)
+    rows = np.flatnonzero((work.kind == CONVOLUTION) & (kernel > 2.0 * taps).any(axis=1) & (work.far == 0))
+    if not len(rows):
+        return
+    taps, kernel = taps[rows], kernel[rows]
+    halved = work.span_h[rows, None] > kernel[:, :1]
+    side = np.where(halved, 4.0, 8.0)
+    parts = np.ceil(kernel / side)
+    busy = np.minimum(parts, taps).prod(axis=1) / parts.prod(axis=1)
+    part = side**2 * np.minimum(work.in_c[rows, None], 32.0)
+    depth = np.maximum(np.minimum(cost["depth"][rows], work.out_c[rows, None]), 1.0)
+    vacant = (1.0 - busy[:, None]) ** np.maximum(SECTION * STREAMS / (part * depth), 1.0)
+    zeros = np.maximum(cost["elements"][rows] - operands.elements[operands.weight[rows], None], 0.0)
+    made[rows] += np.where(made[rows] > 0, vacant * zeros * 7.0 / 64.0, 0.0)
 
 
 def _phase_bytes(work: Work, scales: Float64) -> Float64:
