@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.graph.statistics import SAMPLE_ELEMENTS
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
+from perfsage.graph.statistics import SAMPLE_ELEMENTS
 
 Float64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -60,7 +60,7 @@ def coded_bytes(
 ) -> Float64:
     """Return float64[n, d]: bytes of `elements` [n, d], of which `weights` [n, d] are not padding.
 
-    They come in `streams` [n, d], each a multiple of 16 bytes; those of `idle` [n, d] hold nothing but padding.
+    They come in `streams` [n, d], each a multiple of 16 bytes; those of `idle` [n, d] hold padding alone.
     """
     rows = np.flatnonzero((weights.max(axis=1) > 0) & (elements.max(axis=1) > 0))
     made = np.zeros(elements.shape)
@@ -79,7 +79,7 @@ def uniform_bytes(elements: Float64) -> Float64:
 
 
 def piece_bytes(statistics: NDArray[np.float32]) -> Float64:
-    """Return what cutting a stream in two adds, float64[n, 1]: a head, a palette, and half of an alignment."""
+    """Return what cutting a stream in two adds, float64[n, 1]: head, palette, and half of an alignment."""
     palette = _columns(statistics)["palette"] * 256.0
     return np.asarray((palette + _HEAD_BITS + _STREAM_BITS / 2.0) / 8.0)
 
@@ -108,7 +108,9 @@ def _bits(
     has so many weights.
     """
     share = np.minimum(columns["sparsity"], 1.0 - 1e-6)
-    zero = np.where(padding.together, np.minimum(8.0 * columns["zero"], _TOGETHER_BITS), 8.0 * columns["zero"])
+    zero = np.where(
+        padding.together, np.minimum(8.0 * columns["zero"], _TOGETHER_BITS), 8.0 * columns["zero"]
+    )
     plain = 8.0 * weights * columns["plain"] + added * zero
     zeros, others = weights * share, weights * (1.0 - share)
     in_runs = added + zeros * (1.0 - (1.0 - share) ** 2)
@@ -124,7 +126,7 @@ def _bits(
 
 
 def _run_bits(share: Float64, clumped: Float64, exponent: int) -> Float64:
-    """Return the bits of a run for a parameter: of independent zeros and, on average, so many `clumped` ones."""
+    """Return the bits of a run of independent zeros and, on average, so many `clumped` ones."""
     beyond = share ** (1 << exponent)
     return np.asarray(beyond / (1.0 - beyond) + 1.0 + exponent + clumped / (1 << exponent))
 

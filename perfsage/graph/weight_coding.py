@@ -30,9 +30,9 @@ _BEYOND = np.int32((1 << 31) - 1)
 class Coding(NamedTuple):
     """Columns over tensors: float64[t] each.
 
-    `plain_bits` of each weight where zeros are coded like other values, `zero_bits` of one such zero more,
-    `nonzero_bits` of each other value where zeros are runs, `common_share` of the most frequent other value,
-    and `palette_bits` of the palette.
+    `plain_bits` of each weight where zeros are coded like other values, `zero_bits` of each zero more where
+    these are the most frequent, `nonzero_bits` of each other value where zeros are runs, `common_share` of the
+    most frequent other value, and `palette_bits` of the palette.
     """
 
     plain_bits: Array

@@ -44,7 +44,7 @@ LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
 TERMS = (*COMMON_TERMS, *NPU_COLUMNS, *LIVE_COLUMNS)
 """`NPU_COLUMNS` are what only a described Ethos-U accelerator starts from, `LIVE_COLUMNS` memories."""
 TABLE_BYTES = 0.01
-"""What an operator's constants take beside weights and scales: few have a table, the network learns which."""
+"""What operators' constants take beside what is counted: next to nothing, which the network may correct."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 

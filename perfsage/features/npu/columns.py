@@ -10,7 +10,7 @@ from perfsage.features.npu.activations import add_activations
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
-from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
+from perfsage.features.npu.fetch import FETCHED
 from perfsage.features.npu.formats import EDGE, TABLES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of

@@ -26,7 +26,8 @@ class Pairs:
     SRAM and where they are, and `enter` and `leave` those of the first and of the last transfer; `real` is
     what the operator takes at last. `alone` bool[k] has no operator before it. `input` are the bytes that
     one pass over the image reads, of at most `pass_depth` channels of outputs, `size` those of the input,
-    `micro` are the channels that are computed at once, and `movable` bool[k] says whether these may be brought to SRAM.
+    and `movable` bool[k] says whether these may be brought to SRAM. `micro` are the channels that are
+    computed at once.
     """
 
     stored: Float64

@@ -12,11 +12,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import SECTION, Padding, coded_bytes, piece_bytes
+from perfsage.features.coding import Padding, coded_bytes, piece_bytes
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.prefetch import Prefetch
-from perfsage.features.npu.formats import in_phases
+from perfsage.features.npu.stored_parts import (
+    store_far_strides,
+    store_means_once,
+    store_phases,
+    store_vacant_sections,
+)
 from perfsage.features.npu.streams import (
     SCALES_AT_ONCE,
     STREAMS,
@@ -24,22 +29,18 @@ from perfsage.features.npu.streams import (
     pads_at_end,
     used_streams,
 )
-from perfsage.features.npu.work import BY_KERNEL, CONVOLUTION, NOTHING, STRIPES, Float64, Work, round_up
+from perfsage.features.npu.work import CONVOLUTION, STRIPES, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
 _ALIGNMENT = 16.0
 _U85 = np.array(IS_U85, dtype=np.bool_)
-_PHASES = 4.0
-_PHASE_BITS, _PHASE_HEAD = 1.5, 54.0
-"""Bits of each weight of a phase, which are 9, 3, 3 and 1, and of what begins and ends their stream."""
-_PHASE_CHANNELS = 8.0
 
 
 def coded_weights(
     work: Work, weights: Float64, elements: Float64, micro: Float64, statistics: NDArray[np.float32]
 ) -> Float64:
-    """Return the bytes of so many coded `weights` [n], of which padding makes `elements` [n, d], float64[n, d].
+    """Return the bytes of so many coded `weights` [n], with padding `elements` [n, d], float64[n, d].
 
     `micro` float64[n, d] are the channels of U85's microblocks. Each part of a transposed convolution on U85
     has its weights and its scales.
@@ -73,11 +74,10 @@ def stored_bytes(
     made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
     made = np.where(coded > 0, made, 0.0)
     _fill_slices(made, operands, work, cost, coded, fetch, statistics)
-    _store_far_strides(made, operands, work, cost, scales, statistics)
-    _store_vacant_sections(made, operands, work, cost)
-    phases = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING))
-    made[phases] = np.where(_U85, made[phases], _phase_bytes(work.take(phases), scales[phases]))
-    _store_means_once(made, subgraph, operands, work)
+    store_far_strides(made, operands, work, cost, scales, statistics)
+    store_vacant_sections(made, operands, work, cost)
+    store_phases(made, subgraph, operands, work, scales)
+    store_means_once(made, subgraph, operands, work)
     return made
 
 
@@ -116,64 +116,3 @@ def _fill_slices(
         elements = cost["elements"][rows] * fetch.scales[rows]
         filled = coded_weights(work.take(rows), weights, elements, cost["micro"][rows], statistics[rows])
         made[rows] += np.where(fetch.scales[rows] > 1.0, np.maximum(filled - coded[rows], 0.0), 0.0)
-
-
-def _store_far_strides(
-    made: Float64,
-    operands: Operands,
-    work: Work,
-    cost: dict[str, Float64],
-    scales: Float64,
-    statistics: NDArray[np.float32],
-) -> None:
-    """U85 stores a convolution for each element of a kernel whose stride is too far."""
-    rows = np.flatnonzero(work.far == BY_KERNEL)
-    if not len(rows):
-        return
-    count = (work.kernel_h * work.kernel_w)[rows, None]
-    weights = operands.elements[operands.weight[rows], None] / count
-    idle = idle_streams(work.out_c[rows])
-    each = coded_bytes(weights, cost["elements"][rows], STREAMS, idle, statistics[rows]) + scales[rows]
-    first = SCALE_BYTES * work.out_c[rows, None]
-    made[rows] = np.where(_U85, each * count - first, made[rows])
-
-
-def _store_vacant_sections(made: Float64, operands: Operands, work: Work, cost: dict[str, Float64]) -> None:
-    """Sections without any weight of a kernel with wide dilation take a bit each zero, others an eighth."""
-    taps = operands.dimensions[operands.weight][:, 1:3]
-    kernel = np.stack([work.kernel_h, work.kernel_w], axis=1)
-    rows = np.flatnonzero((work.kind == CONVOLUTION) & (kernel > 2.0 * taps).any(axis=1) & (work.far == 0))
-    if not len(rows):
-        return
-    taps, kernel = taps[rows], kernel[rows]
-    halved = work.span_h[rows, None] > kernel[:, :1]
-    side = np.where(halved, 4.0, 8.0)
-    parts = np.ceil(kernel / side)
-    busy = np.minimum(parts, taps).prod(axis=1) / parts.prod(axis=1)
-    part = side**2 * np.minimum(work.in_c[rows, None], 32.0)
-    depth = np.maximum(np.minimum(cost["depth"][rows], work.out_c[rows, None]), 1.0)
-    vacant = (1.0 - busy[:, None]) ** np.maximum(SECTION * STREAMS / (part * depth), 1.0)
-    zeros = np.maximum(cost["elements"][rows] - operands.elements[operands.weight[rows], None], 0.0)
-    made[rows] += np.where(made[rows] > 0, vacant * zeros * 7.0 / 64.0, 0.0)
-
-
-def _phase_bytes(work: Work, scales: Float64) -> Float64:
-    """Return the bytes of four convolutions of 2 x 2 that double an image, float64[n, d]."""
-    elements = _PHASES * round_up(np.ceil(work.out_c[:, None] / STREAMS), _PHASE_CHANNELS)
-    bits = round_up(elements * _PHASE_BITS + _PHASE_HEAD, 8.0 * _ALIGNMENT)
-    return _PHASES * (scales + bits / 8.0 * used_streams(work.out_c))
-
-
-def _store_means_once(made: Float64, subgraph: Subgraph, operands: Operands, work: Work) -> None:
-    """Means of images of the same size have the same weights, and all of a graph are scaled by one number."""
-    rows = np.flatnonzero(operands.is_type("MEAN") & (work.kind != NOTHING))
-    if not len(rows):
-        return
-    made[rows] += SCALE_BYTES * work.out_c[rows, None]
-    data = operands.data[rows]
-    graph = subgraph.spans[0][data][:, None]
-    keys = np.concatenate([graph, operands.dimensions[data], operands.dimensions[operands.result[rows]]], axis=1)
-    again = np.ones(len(rows), dtype=np.bool_)
-    again[np.unique(keys, axis=0, return_index=True)[1]] = False
-    made[rows[again]] = 0.0
-    made[rows[np.unique(graph, return_index=True)[1]]] += _ALIGNMENT

@@ -28,6 +28,8 @@ STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64
 _INTERLEAVED = np.where(IS_U85, STREAMS, 0.0)
 SCALES_AT_ONCE = 16.0
 """Scales of U85 come for whole multiples of so many channels, and for whole microblocks."""
+MICRO_DEPTH = 8.0
+"""Channels of the microblocks of U55 and U65."""
 _TURN = 4
 """Channels that go to the same stream of U85 before the next one has its turn."""
 
@@ -38,7 +40,7 @@ def idle_streams(channels: Float64) -> Float64:
 
 
 def used_streams(channels: Float64) -> Float64:
-    """Return how many streams are stored for so many channels [n], float64[n, d]: U65 leaves the idle one out."""
+    """Return how many streams are stored for so many channels [n], float64[n, d]: on U65 no idle ones."""
     return np.where(IS_U85, STREAMS, np.clip(channels[:, None], 1.0, STREAMS))
 
 
