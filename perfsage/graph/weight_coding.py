@@ -31,8 +31,8 @@ class Coding(NamedTuple):
     """Columns over tensors: float64[t] each.
 
     `plain_bits` of each weight where zeros are coded like other values, `zero_bits` of each zero more where
-    these are the most frequent, `nonzero_bits` of each other value where zeros are runs, `common_share` of the
-    most frequent other value, and `palette_bits` of the palette.
+    these are the most frequent, `nonzero_bits` of each other value where zeros are runs, `common_share` of
+    the most frequent other value, and `palette_bits` of the palette.
     """
 
     plain_bits: Array
