@@ -23,7 +23,6 @@ from perfsage.features.arrays import (
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
 )
-from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
 from perfsage.features.npu.memory import LIVE_NAMES
 
@@ -145,7 +144,6 @@ def storage_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | Non
         return None
     rates = np.zeros(len(TERMS))
     rates[TERMS.index("operators")] = TABLE_BYTES
-    rates[TERMS.index("channels")] = SCALE_BYTES
     rates[TERMS.index(CODED_COLUMNS[geometry])] = 1.0
     return rates
 

@@ -17,6 +17,7 @@ from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.prefetch import Prefetch
 from perfsage.features.npu.stored_parts import (
+    pieces,
     store_far_strides,
     store_means_once,
     store_phases,
@@ -63,14 +64,15 @@ def stored_bytes(
     fetch: Prefetch,
     statistics: NDArray[np.float32],
 ) -> Float64:
-    """Return the bytes of weights and scales, float64[n, d], beyond SCALE_BYTES for each channel.
+    """Return the bytes of weights and scales, float64[n, d].
 
-    `coded` float64[n, d] are the weights without slices.
+    `coded` float64[n, d] are `coded_weights`, as without slices.
     """
     fetch = _uncut_stripes(work, fetch)
     scales = _scales(work, cost["micro"])
     parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
-    made = coded + (scales * fetch.scales - SCALE_BYTES * work.out_c[:, None]) * parts
+    made = coded - SCALE_BYTES * (parts - 1.0) * work.out_c[:, None]
+    made += scales * fetch.scales * pieces(operands, work)
     made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
     made = np.where(coded > 0, made, 0.0)
     _fill_slices(made, operands, work, cost, coded, fetch, statistics)

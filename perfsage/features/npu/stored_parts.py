@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import SECTION, coded_bytes
-from perfsage.features.npu.fetch import SCALE_BYTES
-from perfsage.features.npu.formats import in_phases
+from perfsage.features.npu.formats import in_phases, multiples
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.streams import MICRO_DEPTH, STREAMS, idle_streams, used_streams
 from perfsage.features.npu.work import (
@@ -53,8 +52,19 @@ def store_far_strides(
     weights = operands.elements[operands.weight[rows], None] / count
     idle = idle_streams(work.out_c[rows])
     each = coded_bytes(weights, cost["elements"][rows], STREAMS, idle, statistics[rows]) + scales[rows]
-    first = SCALE_BYTES * work.out_c[rows, None]
-    made[rows] = np.where(_U85, each * count - first, made[rows])
+    made[rows] = np.where(_U85, each * count, made[rows])
+
+
+def pieces(operands: Operands, work: Work) -> Float64:
+    """Return how many convolutions with scales of their own an operator is stored as, float64[n, d].
+
+    One is stored for each group, for each multiple of a depthwise one, and for each part of a transposed one
+    on U85.
+    """
+    depth, own = (operands.dimensions[each, 3] for each in (operands.data, operands.weight))
+    grouped = operands.is_type("CONV_2D") & (work.kind == CONVOLUTION)
+    groups = np.where(grouped, np.maximum(np.floor(depth / own), 1.0), multiples(operands))
+    return np.where(_U85, work.enlarged[:, None] ** 2, 1.0) * groups[:, None]
 
 
 def store_vacant_sections(made: Float64, operands: Operands, work: Work, cost: dict[str, Float64]) -> None:
@@ -95,7 +105,6 @@ def store_means_once(made: Float64, subgraph: Subgraph, operands: Operands, work
     rows = np.flatnonzero(operands.is_type("MEAN") & (work.kind != NOTHING))
     if not len(rows):
         return
-    made[rows] += SCALE_BYTES * work.out_c[rows, None]
     sizes = [operands.dimensions[each[rows]] for each in (operands.data, operands.result)]
     made[rows] *= _once(subgraph, operands, rows, np.concatenate(sizes, axis=1))[:, None]
     made[rows] += _ALIGNMENT * _once(subgraph, operands, rows, np.zeros((len(rows), 0)))[:, None]
