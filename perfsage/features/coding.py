@@ -118,10 +118,10 @@ def _bits(
         in_runs >= (zeros + added) / 2
     )
     clumped = added / np.maximum(others, 1.0)
-    lengths = _run_bits(share, clumped, 0)
+    lengths = first = _run_bits(share, clumped, 0)
     for exponent in range(1, _RUN_PARAMETERS):
-        better = np.minimum(lengths, _run_bits(share, clumped, exponent))
-        lengths = np.where(padding.at_end, lengths, better)
+        lengths = np.minimum(lengths, _run_bits(share, clumped, exponent))
+    lengths = np.where(padding.at_end, first, lengths)
     return np.where(runs, others * (8.0 * columns["nonzero"] + lengths), plain)
 
 
