@@ -46,8 +46,8 @@ def used_streams(channels: Float64) -> Float64:
 
 def pads_at_end(work: Work, micro: Float64) -> Flags:
     """Return whether a stream's padding all comes last, bool[n, d], with so many channels of a microblock."""
-    # Inputs that fill a block leave no gaps between weights.
-    point = (work.kernel_h * work.kernel_w == 1) & (work.in_c <= BRICK) & (work.in_c % 8 == 0)
+    # Others come for each element of a kernel, or for each block of inputs.
+    point = (work.kernel_h * work.kernel_w == 1) & (work.in_c <= BRICK)
     whole = ((work.kind == CONVOLUTION) & point) | (work.kind == DEPTHWISE)
     return np.asarray((np.array(IS_U85) > 0) & whole[:, None] & (work.out_c[:, None] <= micro))
 
