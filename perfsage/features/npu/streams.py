@@ -47,9 +47,10 @@ def used_streams(channels: Float64) -> Float64:
 def pads_at_end(work: Work, micro: Float64) -> Flags:
     """Return whether a stream's padding all comes last, bool[n, d], with so many channels of a microblock."""
     # Others come for each element of a kernel, or for each block of inputs.
-    point = (work.kernel_h * work.kernel_w == 1) & (work.in_c <= BRICK)
-    whole = ((work.kind == CONVOLUTION) & point) | (work.kind == DEPTHWISE)
-    return np.asarray((np.array(IS_U85) > 0) & whole[:, None] & (work.out_c[:, None] <= micro))
+    single = (work.kernel_h * work.kernel_w == 1)[:, None]
+    point = single & ((work.kind == CONVOLUTION) & (work.in_c <= BRICK))[:, None]
+    whole = (work.kind == DEPTHWISE)[:, None] & (single | (work.out_c[:, None] > micro / 2))
+    return np.asarray((np.array(IS_U85) > 0) & (point | whole) & (work.out_c[:, None] <= micro))
 
 
 def elements_u55(work: Work, systems: Systems, part_kernel: Flags) -> Float64:
