@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
+from perfsage.graph.statistics import SAMPLE_ELEMENTS
 
 Float64 = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 RUN_THRESHOLD = 5.0
 """Zeros are coded as runs where they occur more than so many times as often as any other value."""
 _HEAD_BITS = 39.0
 """What begins and ends a stream, without a palette."""
 _STREAM_BITS = 128.0
+_TOGETHER_BITS = 3.5
+"""Bits of each of many zeros that come together."""
 _RUN_PARAMETERS = 4
+SECTION = float(1 << 17)
+"""Weights that are looked at together."""
+_CHANCE = 2.0
+"""How many standard deviations the commonest of many values is above what is to be expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """How the zeros that fill up streams come, bool[n, d] or for all.
+
+    All of them `at_end`, which is too late to change a parameter for, or many `together`, which are worth
+    parameters of their own.
+    """
+
+    at_end: Flags | bool = False
+    together: Flags | bool = False
+
+    def take(self, rows: NDArray[np.int64], shape: tuple[int, ...]) -> Padding:
+        """Return that of some rows of an array of `shape`."""
+        return Padding(*(np.broadcast_to(each, shape)[rows] for each in (self.at_end, self.together)))
 
 
 def coded_share(statistics: NDArray[np.float32]) -> Float64:
     """Return the coded bytes of each byte of weights without any padding, float64[n]."""
     one = np.ones((len(statistics), 1))
-    bits = _bits(one, np.zeros_like(one), _columns(statistics))[:, 0] / 8.0
+    bits = _bits(one, np.zeros_like(one), one, _columns(statistics), Padding())[:, 0] / 8.0
     return np.where(statistics[:, 0] > 0, bits, UNKNOWN_SHARE)
 
 
 def coded_bytes(
-    weights: Float64, elements: Float64, streams: Float64, idle: Float64, statistics: NDArray[np.float32]
+    weights: Float64,
+    elements: Float64,
+    streams: Float64,
+    idle: Float64,
+    statistics: NDArray[np.float32],
+    padding: Padding = Padding(),
 ) -> Float64:
     """Return float64[n, d]: bytes of `elements` [n, d], of which `weights` [n, d] are not padding.
 
-    They come in `streams` [d], each a multiple of 16 bytes; those of `idle` [n, d] hold nothing but padding.
+    They come in `streams` [n, d], each a multiple of 16 bytes; those of `idle` [n, d] hold padding alone.
     """
     rows = np.flatnonzero((weights.max(axis=1) > 0) & (elements.max(axis=1) > 0))
     made = np.zeros(elements.shape)
+    streams = np.broadcast_to(streams, elements.shape)[rows]
     busy = streams - idle[rows]
     filled = elements[rows] * busy / streams
-    made[rows] = _coded(weights[rows], filled, busy, _columns(statistics[rows]))
+    padding = padding.take(rows, elements.shape)
+    made[rows] = _coded(weights[rows], filled, busy, _columns(statistics[rows]), padding)
     made[rows] += uniform_bytes(elements[rows] / streams) * idle[rows]
     return made
 
@@ -45,8 +78,16 @@ def uniform_bytes(elements: Float64) -> Float64:
     return np.ceil((elements + _HEAD_BITS) / _STREAM_BITS) * _STREAM_BITS / 8.0
 
 
-def _coded(weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64]) -> Float64:
-    bits = _bits(weights, np.maximum(elements - weights, 0.0), columns)
+def piece_bytes(statistics: NDArray[np.float32]) -> Float64:
+    """Return what cutting a stream in two adds, float64[n, 1]: head, palette, and half of an alignment."""
+    palette = _columns(statistics)["palette"] * 256.0
+    return np.asarray((palette + _HEAD_BITS + _STREAM_BITS / 2.0) / 8.0)
+
+
+def _coded(
+    weights: Float64, elements: Float64, streams: Float64, columns: dict[str, Float64], padding: Padding
+) -> Float64:
+    bits = _bits(weights, np.maximum(elements - weights, 0.0), weights / streams, columns, padding)
     bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)
     each = np.ceil((bits / streams + columns["palette"] * 256.0 + _HEAD_BITS) / _STREAM_BITS)
     return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
@@ -58,22 +99,43 @@ def _columns(statistics: NDArray[np.float32]) -> dict[str, Float64]:
     return {name.removeprefix("weight_"): table[:, i : i + 1] for i, name in enumerate(WEIGHT_COLUMNS)}
 
 
-def _bits(weights: Float64, padding: Float64, columns: dict[str, Float64]) -> Float64:
-    """Return the bits of so many weights and zeros: zeros like other values, or as runs where these are many.
+def _bits(
+    weights: Float64, added: Float64, each: Float64, columns: dict[str, Float64], padding: Padding
+) -> Float64:
+    """Return the bits of weights and `added` zeros: zeros like other values, or as runs where these are many.
 
-    Zeros among the weights are taken to be independent, those of the padding to come together.
+    Zeros among the weights are taken to be independent, those of the padding to come together. `each` stream
+    has so many weights.
     """
     share = np.minimum(columns["sparsity"], 1.0 - 1e-6)
-    plain = 8.0 * (weights * columns["plain"] + padding * columns["zero"])
-    zeros, others = weights * share, weights * (1.0 - share)
-    in_runs = padding + zeros * (1.0 - (1.0 - share) ** 2)
-    runs = (zeros + padding > RUN_THRESHOLD * columns["common"] * weights) & (
-        in_runs >= (zeros + padding) / 2
+    zero = np.where(
+        padding.together, np.minimum(8.0 * columns["zero"], _TOGETHER_BITS), 8.0 * columns["zero"]
     )
-    lengths = np.full(padding.shape, np.inf)
-    clumped = padding / np.maximum(others, 1.0)
-    for exponent in range(_RUN_PARAMETERS):
-        beyond = share ** (1 << exponent)
-        step = beyond / (1.0 - beyond) + 1.0 + exponent
-        lengths = np.minimum(lengths, step + clumped / (1 << exponent))
+    plain = 8.0 * weights * columns["plain"] + added * zero
+    zeros, others = weights * share, weights * (1.0 - share)
+    in_runs = added + zeros * (1.0 - (1.0 - share) ** 2)
+    runs = (zeros + added > RUN_THRESHOLD * _common(each, columns) * weights) & (
+        in_runs >= (zeros + added) / 2
+    )
+    clumped = added / np.maximum(others, 1.0)
+    lengths = first = _run_bits(share, clumped, 0)
+    for exponent in range(1, _RUN_PARAMETERS):
+        lengths = np.minimum(lengths, _run_bits(share, clumped, exponent))
+    lengths = np.where(padding.at_end, first, lengths)
     return np.where(runs, others * (8.0 * columns["nonzero"] + lengths), plain)
+
+
+def _run_bits(share: Float64, clumped: Float64, exponent: int) -> Float64:
+    """Return the bits of a run of independent zeros and, on average, so many `clumped` ones."""
+    beyond = share ** (1 << exponent)
+    return np.asarray(beyond / (1.0 - beyond) + 1.0 + exponent + clumped / (1 << exponent))
+
+
+def _common(weights: Float64, columns: dict[str, Float64]) -> Float64:
+    """Return the share of the commonest value but zero among so many weights of a stream.
+
+    The commonest of a sample is so by chance in part, and more so the smaller it is.
+    """
+    of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, SAMPLE_ELEMENTS))
+    root = (np.sqrt(of_sample**2 + 4.0 * columns["common"]) - of_sample) / 2.0
+    return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(weights, 1.0, SECTION)))

@@ -30,9 +30,9 @@ _BEYOND = np.int32((1 << 31) - 1)
 class Coding(NamedTuple):
     """Columns over tensors: float64[t] each.
 
-    `plain_bits` of each weight where zeros are coded like other values, `zero_bits` of one such zero more,
-    `nonzero_bits` of each other value where zeros are runs, `common_share` of the most frequent other value,
-    and `palette_bits` of the palette.
+    `plain_bits` of each weight where zeros are coded like other values, `zero_bits` of each zero more where
+    these are the most frequent, `nonzero_bits` of each other value where zeros are runs, `common_share` of
+    the most frequent other value, and `palette_bits` of the palette.
     """
 
     plain_bits: Array
@@ -119,8 +119,7 @@ def _symbols(keys: Array, counts: Array, count: Array, best: Array) -> tuple[Arr
     plain = np.where(palette, plain, width)
     bits[-1] = plain * count
     chosen = bits.argmin(axis=0)
-    rank = np.where(keys[:, 0] >= least, (best > keys[:, 0]).sum(axis=0), np.maximum(shift, 0))
-    zero = np.where(chosen < len(bits) - 1, _costs(0)[rank, np.minimum(chosen, 11)], plain)
+    zero = np.where(chosen < len(bits) - 1, _costs(0)[0, np.minimum(chosen, 11)], plain)
     return bits.min(axis=0), zero, np.where(palette, size * width, 0.0)
 
 

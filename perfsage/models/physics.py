@@ -23,7 +23,6 @@ from perfsage.features.arrays import (
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
 )
-from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
 from perfsage.features.npu.memory import LIVE_NAMES
 
@@ -43,8 +42,8 @@ NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *AWAITED_COLUMNS, *C
 LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
 TERMS = (*COMMON_TERMS, *NPU_COLUMNS, *LIVE_COLUMNS)
 """`NPU_COLUMNS` are what only a described Ethos-U accelerator starts from, `LIVE_COLUMNS` memories."""
-TABLE_BYTES = 8.0
-"""What an operator's constants take beside weights and scales: few have a table, the network learns which."""
+TABLE_BYTES = 0.01
+"""What operators' constants take beside what is counted: next to nothing, which the network may correct."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 
@@ -145,7 +144,6 @@ def storage_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64] | Non
         return None
     rates = np.zeros(len(TERMS))
     rates[TERMS.index("operators")] = TABLE_BYTES
-    rates[TERMS.index("channels")] = SCALE_BYTES
     rates[TERMS.index(CODED_COLUMNS[geometry])] = 1.0
     return rates
 

@@ -8,7 +8,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - accelerators: `geometry` describes them, `systems` puts them side by side;
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
-- weights that are copied ahead: `prefetch`, `slices`, `far_strides`;
+- weights that are copied ahead: `prefetch`, `slices`, `far_strides`; stored: `stored`, `stored_parts`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;

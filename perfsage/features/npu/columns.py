@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import coded_bytes, uniform_bytes
+from perfsage.features.coding import uniform_bytes
 from perfsage.features.npu.activations import activation_costs
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
-from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
+from perfsage.features.npu.fetch import FETCHED
 from perfsage.features.npu.formats import EDGE, TABLES, in_phases, multiples
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
@@ -25,7 +25,8 @@ from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.staged import staged_bytes
-from perfsage.features.npu.streams import STREAMS, idle_streams
+from perfsage.features.npu.stored import coded_weights, stored_bytes
+from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, used_streams
 from perfsage.features.npu.work import (
     BY_OUTPUT,
     CONVOLUTION,
@@ -36,6 +37,7 @@ from perfsage.features.npu.work import (
     Flags,
     Float64,
     Work,
+    round_up,
 )
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -103,7 +105,7 @@ def planned(
     work = work_of(subgraph, operands, shapes, refused, spills)
     costs = npu_costs(work)
     cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
-    coded = _coded(work, operands, cost["elements"], statistics)
+    coded = _coded(work, operands, cost, statistics)
     exchanges = exchange_costs(operands, work, refused)
     activations = activation_costs(subgraph, operands, work, refused)
     rims = rim_costs(subgraph, operands, work, refused)
@@ -132,7 +134,8 @@ def npu_columns(
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
-    made[:, 4] = coded + constants[:, IS_U85]
+    made[:, 4] = stored_bytes(subgraph, operands, work, cost, coded, fetch, statistics)
+    made[:, 4] += constants[:, IS_U85]
     made[:, 5] = fetch.ahead
     for place, limited in enumerate(_LIMITED):
         made[:, 5, limited] += more[:, place]
@@ -184,18 +187,17 @@ def _tails(work: Work, operands: Operands, cycles: Float64) -> Float64:
     return np.where((work.far == BY_OUTPUT)[:, None], cycles / work.batch[:, None], tails)
 
 
-def _coded(work: Work, operands: Operands, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
-    """Return the bytes of coded weights, float64[n, d], of so many `elements` [n, d]."""
+def _coded(
+    work: Work, operands: Operands, cost: dict[str, Float64], statistics: NDArray[np.float32]
+) -> Float64:
+    """Return the bytes of coded weights, float64[n, d]."""
     weights = np.where(operands.has_weight, operands.elements[operands.weight], 0.0)
-    # Each part of a transposed convolution on U85 has its weights and its scales.
-    parts = np.where(IS_U85, work.enlarged[:, None] ** 2, 1.0)
-    coded = (
-        coded_bytes(weights[:, None] / parts, elements, STREAMS, idle_streams(work.out_c), statistics) * parts
-    )
-    coded += (parts - 1.0) * SCALE_BYTES * work.out_c[:, None]
+    elements = cost["elements"]
+    coded = coded_weights(work, weights, elements, cost["micro"], statistics)
     means = operands.is_type("MEAN")
-    ones = elements * work.mean_share[:, None]
-    coded[means] = uniform_bytes(ones[means] / STREAMS) * STREAMS
+    streams = used_streams(work.out_c)
+    ones = elements * streams / STREAMS * work.mean_share[:, None]
+    coded[means] = uniform_bytes(ones[means] / streams[means]) * streams[means]
     return coded
 
 
@@ -233,7 +235,7 @@ def _prefetch(
         block=np.maximum(cost["depth"], 1.0),
         pass_depth=np.where(summed, np.maximum(cost["depth"], 1.0), np.inf),
         channels=work.out_c,
-        granule=np.maximum(cost["granule"], 1.0),
+        granule=np.where(IS_U85, round_up(cost["micro"], SCALES_AT_ONCE), 1.0),
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
         tail=tail,

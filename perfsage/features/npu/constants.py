@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import TABLES
-from perfsage.features.npu.work import INTEGER_BYTES, Float64, Work, round_up
+from perfsage.features.npu.work import INTEGER_BYTES, NOTHING, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -20,22 +19,27 @@ _ALIGNMENT = 16.0
 
 
 def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: NDArray[np.bool_]) -> Float64:
-    """Return float64[n, 2]: bytes on U55 and U65, and on U85; 0 for what is `refused` bool[n, 2].
-
-    A mean has scales that nothing else counts, since the file has none.
-    """
+    """Return float64[n, 2]: bytes on U55 and U65, and on U85; 0 for what is `refused` bool[n, 2]."""
     softmax = operands.is_type("SOFTMAX")
     each = np.where(operands.is_type(*TABLES), TABLE_BYTES, np.where(softmax, SOFTMAX_BYTES, 0.0))
-    each = np.where(operands.is_type("MEAN"), SCALE_BYTES * work.out_c, each)
     summed = softmax | work.flat
     added = np.where(summed, INTEGER_BYTES * operands.elements[operands.data], work.beside)
     added = np.where(work.doubled, operands.elements[operands.result], added)
-    zeros = _zeros(subgraph, operands, np.where(refused[:, 0], 0.0, added))
+    zeros = _once(subgraph, operands, np.where(refused[:, 0], 0.0, added))
+    each = each + _once(subgraph, operands, np.where(refused.all(axis=1), 0.0, _padding(operands, work)))
     return np.where(refused, 0.0, np.stack([each + zeros, each], axis=1))
 
 
-def _zeros(subgraph: Subgraph, operands: Operands, added: Float64) -> Float64:
-    """Return the bytes of zeros that something is added to, once for each size in a graph."""
+def _padding(operands: Operands, work: Work) -> Float64:
+    """Return the bytes of the largest border that is copied around an image, float64[n]."""
+    padded = operands.is_type("PAD") & (work.kind != NOTHING)
+    out, into = operands.dimensions[operands.result], operands.dimensions[operands.data]
+    most = np.max(np.ceil(np.maximum(out - into, 0.0) / 2.0) / out, axis=1)
+    return np.where(padded, most * operands.elements[operands.result], 0.0)
+
+
+def _once(subgraph: Subgraph, operands: Operands, added: Float64) -> Float64:
+    """Return `added` bytes of what is alike everywhere, once for each size in a graph."""
     made = np.zeros(len(added))
     rows = np.flatnonzero(added)
     size = round_up(added[rows], _ALIGNMENT)

@@ -25,7 +25,7 @@ from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.parts_u85 import by_parts
 from perfsage.features.npu.softmax_u55 import softmax_u55
 from perfsage.features.npu.softmax_u85 import softmax_u85
-from perfsage.features.npu.streams import elements_u55, elements_u85
+from perfsage.features.npu.streams import SCALES_AT_ONCE, elements_u55, elements_u85
 from perfsage.features.npu.systems import Systems, systems_of
 from perfsage.features.npu.transposes import choose_blocks_straight, untransposed
 from perfsage.features.npu.turns import turning
@@ -48,13 +48,13 @@ Float64 = NDArray[np.float64]
 COSTS = (
     *TIMES,
     *("near", "near_alone", "far", "far_alone", "scale", "input"),
-    *("products", "outputs", "blocks", "enter", "leave", "readings", "depth", "granule", "elements"),
+    *("products", "outputs", "blocks", "enter", "leave", "readings", "depth", "micro", "elements"),
 )
 """Columns of `npu_costs`: cycles with scales and biases from SRAM and from where constants are, the same with
 activations at the graph's ends, as plans are made; bytes as in `fetch`; the cycles of products and of outputs
 alone, and how many blocks there are; the planned cycles of the first and of the last transfer, how often
-weights are read, the channels of a block and those that scales come for at once, and how many weights there
-are with their padding."""
+weights are read, the channels of a block and of U85's microblocks, and how many weights there are with their
+padding."""
 _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
 _AT_ONCE = 128
@@ -181,13 +181,12 @@ def _costs_u85(work: Work) -> Float64:
     elements = elements_u85(work, systems, micro, blocks)
     if (work.far == BY_KERNEL).any():
         work = _block_by_block(work, blocks)
-    granule = round_up(micro[:, 2], 16.0)
-    bytes_moved = moved(work, systems, blocks, granule)
+    bytes_moved = moved(work, systems, blocks, round_up(micro[:, 2], SCALES_AT_ONCE))
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
     cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
-    columns = _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, granule)
+    columns = _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, micro[:, 2])
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
 
@@ -229,15 +228,15 @@ def _columns(
     parts: Float64,
     bytes_moved: Moved,
     elements: Float64,
-    granule: Float64 | float = 1.0,
+    micro: Float64 | float = 1.0,
 ) -> Float64:
     """Return the columns of COSTS, of which `parts` are products, outputs and blocks."""
     scales = bytes_moved.scales * bytes_moved.readings
     memory = (bytes_moved.near, bytes_moved.near_alone, bytes_moved.far, bytes_moved.far_alone, scales)
     each = np.column_stack([cycles, *memory, bytes_moved.input, parts]) * work.passes[:, None]
     ends = (bytes_moved.enter_far, bytes_moved.leave_far)
-    granules = np.full(len(work), granule)
-    return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, granules, elements])
+    micros = np.full(len(work), micro)
+    return np.column_stack([each, *ends, bytes_moved.readings, blocks.depth, micros, elements])
 
 
 def _unblocked(

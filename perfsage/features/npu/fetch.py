@@ -31,7 +31,7 @@ from perfsage.features.npu.work import (
 FETCHED = ("near", "far", "awaited", "coded")
 """Bytes of activations and of copied weights, inside; of what comes from where constants are, and of
 activations at the graph's ends where these are in the same memory; as many as take as long as what of it an
-operator waits for; and of coded weights."""
+operator waits for; and of all that is stored: coded weights, scales, tables and other constants."""
 SCALE_BYTES = 10.0
 MOST_WRITTEN = 64
 

@@ -32,9 +32,9 @@ _HIDDEN = 20.0
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
-_PARTS = ("one", "both", "late", "first", "rest", "kept")
+_PARTS = ("one", "both", "late", "first", "rest", "kept", "count")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
-slice; the cycles of the last slice; and whether weights are copied at all."""
+slice; the cycles of the last slice; whether weights are copied at all; and how many slices there are."""
 _GRANULE = [
     max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
     for g in GEOMETRIES
@@ -95,7 +95,8 @@ class Prefetch:
 
     `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
     `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
-    `scales` is how many times as many scales there are as without slices, each of which is rounded up.
+    `scales` is how many times as many scales there are as without slices, each of which is rounded up, and
+    `slices` how many there are.
     """
 
     kept: Flags
@@ -104,6 +105,7 @@ class Prefetch:
     cycles: Float64
     slack: Float64
     scales: Float64
+    slices: Float64
 
 
 def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
@@ -136,22 +138,27 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
-    scales = np.ones(task.cycles.shape)
+    scales, count = np.ones((2, *task.cycles.shape))
+    count[row, accelerator] = part["count"]
     # Slices end at multiples of SPLIT_DEPTH.
     uneven = np.flatnonzero(kept & (task.granule[row, accelerator] > SPLIT_DEPTH))
     at = row[uneven], accelerator[uneven]
-    scales[at] = _scales(pairs.take(uneven), slack[uneven], task.granule[at])
+    scales[at] = _scales(pairs.take(uneven), slack[uneven])
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales)
+    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count)
 
 
-def _scales(pairs: Pairs, slack: Float64, granule: Float64) -> Float64:
+def _scales(pairs: Pairs, slack: Float64) -> Float64:
     """Return how many times as many scales the slices of each pair have, float64[k]."""
-    slices = cut(pairs, slack, pairs.direct > pairs.unmoved)
-    several = slices.following > 0
-    stored = round_up(slices.first, granule) + np.where(several, round_up(slices.last, granule), 0.0)
-    stored += np.maximum(slices.following - 1.0, 0.0) * round_up(slices.next, granule)
-    return np.asarray(stored / round_up(pairs.channels, granule))
+    return _fill(cut(pairs, slack, pairs.direct > pairs.unmoved), pairs)
+
+
+def _fill(slices: Slices, pairs: Pairs) -> Float64:
+    """Return how many times as many channels slices fill with their microblocks, float64[k]."""
+    micro, several = pairs.micro, slices.following > 0
+    filled = round_up(slices.first, micro) + np.where(several, round_up(slices.last, micro), 0.0)
+    filled += np.maximum(slices.following - 1.0, 0.0) * round_up(slices.next, micro)
+    return np.asarray(filled / round_up(pairs.channels, micro))
 
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
@@ -215,6 +222,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         far_rate=far_rate,
         far_latency=far_latency,
         granule=granule,
+        micro=task.granule[row, accelerator],
         room=room,
     )
 
@@ -248,7 +256,8 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
     whole = cycles / np.maximum(pairs.stripes, 1.0)
     after = np.where(several, run(pairs, last, last=True) + pairs.leave, whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
-    return np.stack([one, one + other, late, begin, rest, kept])
+    count = np.where(kept, 1.0 + slices.following, 1.0)
+    return np.stack([one, one + other, late, begin, rest, kept, count])
 
 
 def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:

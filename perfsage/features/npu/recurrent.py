@@ -199,7 +199,7 @@ def _stored(subgraph: Subgraph, operands: Operands, lstms: Lstms, coded: Float64
     """Return the bytes of flash of each LSTM, float64[k, d]; tables are there once for a graph."""
     layers = 2 * GATES
     weights = coded.reshape(len(lstms.rows), layers, -1).sum(axis=1)
-    scales = (layers - 1) * SCALE_BYTES * lstms.units[:, None]
+    scales = layers * SCALE_BYTES * lstms.units[:, None]
     graph = subgraph.spans[0][operands.result[lstms.rows]]
     first = np.zeros(len(graph), dtype=np.bool_)
     first[np.unique(graph, return_index=True)[1]] = True

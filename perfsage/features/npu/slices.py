@@ -31,7 +31,7 @@ class Pairs:
     and `movable` bool[k] says whether these may be brought to SRAM. `stripes` are those of a cascade that is
     worked off without slices, `inside` bool[k] is not the first there. `products` and `outputs` are the
     cycles of either alone in so many `blocks`, products for `whole` channels at once. It is
-    done in so many `pieces`, one after the other.
+    done in so many `pieces`, one after the other. Scales come for `micro` channels at once.
     """
 
     stored: Float64
@@ -58,6 +58,7 @@ class Pairs:
     far_input: Float64
     edge_latency: Float64
     granule: Float64
+    micro: Float64
     room: Float64
     stripes: Float64
     inside: Flags

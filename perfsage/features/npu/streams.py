@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.systems import Systems
 from perfsage.features.npu.work import (
@@ -25,6 +26,10 @@ from perfsage.features.npu.work import (
 STREAMS = np.array([geometry.cores for geometry in GEOMETRIES], dtype=np.float64)
 """How many streams of weights each accelerator reads at once."""
 _INTERLEAVED = np.where(IS_U85, STREAMS, 0.0)
+SCALES_AT_ONCE = 16.0
+"""Scales of U85 come for whole multiples of so many channels, and for whole microblocks."""
+MICRO_DEPTH = 8.0
+"""Channels of the microblocks of U55 and U65."""
 _TURN = 4
 """Channels that go to the same stream of U85 before the next one has its turn."""
 
@@ -32,6 +37,20 @@ _TURN = 4
 def idle_streams(channels: Float64) -> Float64:
     """Return how many streams have nothing but padding for so many channels [n], float64[n, d]."""
     return np.asarray(np.maximum(_INTERLEAVED - np.ceil(channels / _TURN)[:, None], 0.0))
+
+
+def used_streams(channels: Float64) -> Float64:
+    """Return how many streams are stored for so many channels [n], float64[n, d]: on U65 no idle ones."""
+    return np.where(IS_U85, STREAMS, np.clip(channels[:, None], 1.0, STREAMS))
+
+
+def pads_at_end(work: Work, micro: Float64) -> Flags:
+    """Return whether a stream's padding all comes last, bool[n, d], with so many channels of a microblock."""
+    # Others come for each element of a kernel, or for each block of inputs.
+    single = (work.kernel_h * work.kernel_w == 1)[:, None]
+    point = single & ((work.kind == CONVOLUTION) & (work.in_c <= BRICK))[:, None]
+    whole = (work.kind == DEPTHWISE)[:, None] & (single | (work.out_c[:, None] > micro / 2))
+    return np.asarray((np.array(IS_U85) > 0) & (point | whole) & (work.out_c[:, None] <= micro))
 
 
 def elements_u55(work: Work, systems: Systems, part_kernel: Flags) -> Float64:

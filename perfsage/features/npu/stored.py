@@ -1,0 +1,106 @@
+"""What an NPU's compiler stores for each operator beside its coded weights: scales, and what slices add.
+
+Each slice of channels is coded on its own, in as many streams as there are cores, with a head and a palette
+of its own; scales and biases come for whole microblocks on U85, and for each stream on U55 and U65 (Vela 5,
+`TryEncodeWeightAndScaleTensor`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.coding import Padding, coded_bytes, piece_bytes
+from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.geometry import IS_U85
+from perfsage.features.npu.prefetch import Prefetch
+from perfsage.features.npu.stored_parts import (
+    pieces,
+    store_far_strides,
+    store_means_once,
+    store_phases,
+    store_vacant_sections,
+)
+from perfsage.features.npu.streams import (
+    SCALES_AT_ONCE,
+    STREAMS,
+    idle_streams,
+    pads_at_end,
+    used_streams,
+)
+from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
+from perfsage.features.operands import Operands
+from perfsage.graph import Subgraph
+
+_ALIGNMENT = 16.0
+_U85 = np.array(IS_U85, dtype=np.bool_)
+
+
+def coded_weights(
+    work: Work, weights: Float64, elements: Float64, micro: Float64, statistics: NDArray[np.float32]
+) -> Float64:
+    """Return the bytes of so many coded `weights` [n], with padding `elements` [n, d], float64[n, d].
+
+    `micro` float64[n, d] are the channels of U85's microblocks. Each part of a transposed convolution on U85
+    has its weights and its scales.
+    """
+    streams, idle = used_streams(work.out_c), idle_streams(work.out_c)
+    parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
+    elements = elements * streams / STREAMS
+    together = ((work.kind == CONVOLUTION) & (work.in_c % 8 == 0))[:, None]
+    padding = Padding(pads_at_end(work, micro), together)
+    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, padding) * parts
+    return np.asarray(coded + (parts - 1.0) * SCALE_BYTES * work.out_c[:, None])
+
+
+def stored_bytes(
+    subgraph: Subgraph,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    coded: Float64,
+    fetch: Prefetch,
+    statistics: NDArray[np.float32],
+) -> Float64:
+    """Return the bytes of weights and scales, float64[n, d].
+
+    `coded` float64[n, d] are `coded_weights`, as without slices.
+    """
+    scales = _scales(work, cost["micro"])
+    parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
+    made = coded - SCALE_BYTES * (parts - 1.0) * work.out_c[:, None]
+    made += scales * fetch.scales * pieces(operands, work)
+    made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
+    made = np.where(coded > 0, made, 0.0)
+    _fill_slices(made, operands, work, cost, coded, fetch, statistics)
+    store_far_strides(made, operands, work, cost, scales, statistics)
+    store_vacant_sections(made, operands, work, cost)
+    store_phases(made, subgraph, operands, work, scales)
+    store_means_once(made, subgraph, operands, work)
+    return made
+
+
+def _scales(work: Work, micro: Float64) -> Float64:
+    """Return the bytes of scales and biases, float64[n, d]; `micro` [n, d] are U85's microblocks."""
+    channels = work.out_c[:, None]
+    each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), _ALIGNMENT) * used_streams(work.out_c)
+    whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE))
+    return np.where(_U85, whole, each)
+
+
+def _fill_slices(
+    made: Float64,
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    coded: Float64,
+    fetch: Prefetch,
+    statistics: NDArray[np.float32],
+) -> None:
+    """Fill up the last microblock of each slice on U85, as scales are."""
+    rows = np.flatnonzero((fetch.scales > 1.0).any(axis=1))
+    if len(rows):
+        weights = operands.elements[operands.weight[rows]]
+        elements = cost["elements"][rows] * fetch.scales[rows]
+        filled = coded_weights(work.take(rows), weights, elements, cost["micro"][rows], statistics[rows])
+        made[rows] += np.where(fetch.scales[rows] > 1.0, np.maximum(filled - coded[rows], 0.0), 0.0)
