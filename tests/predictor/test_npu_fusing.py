@@ -55,3 +55,13 @@ def test_an_activation_follows_the_convolutions_of_all_groups(device: str, activ
 
     _, ours, theirs = operator_cycles(device, _made(build))
     assert ours[1] == pytest.approx(theirs[1], rel=0.03)
+
+
+def test_nothing_is_done_while_convolutions_of_groups_are_written() -> None:
+    def build(b: Builder, x: Any) -> Any:
+        y = b.conv(x, 32)
+        return b.conv(b.add(b.conv(y, 32, kernel=1, groups=2), y), 16)
+
+    _, ours, theirs = operator_cycles("ethos-u85-256", _made(build))
+    assert ours.sum() == pytest.approx(sum(theirs.values()), rel=0.01)
+    assert ours[2] == pytest.approx(theirs[2], rel=0.02)

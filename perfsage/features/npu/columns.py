@@ -15,7 +15,7 @@ from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED
-from perfsage.features.npu.formats import EDGE, TABLES, in_phases, multiples
+from perfsage.features.npu.formats import EDGE, TABLES, in_phases
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
@@ -241,7 +241,7 @@ def _prefetch(
         tail=tail,
         follows=follows,
         lead=lead,
-        pieces=np.where(in_phases(subgraph, operands), _PHASES, multiples(operands)),
+        pieces=np.where(in_phases(subgraph, operands), _PHASES, work.groups),
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
