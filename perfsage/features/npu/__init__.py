@@ -1,6 +1,6 @@
 """What Ethos-U accelerators take for each operator, as Arm's compiler Vela 5 plans and estimates it.
 
-These formulas, with nothing learned, are what predictors start from (decisions 7, 9 to 11 and 13):
+These formulas, with nothing learned, are what predictors start from (decisions 7, 9 to 11, 13 and 15):
 
 - `estimate` is what others call: `columns` for cycles and bytes, `memory` for SRAM, `refusals` for the CPU;
 - what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `stale_slices`, `depths`,
