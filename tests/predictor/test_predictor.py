@@ -66,21 +66,21 @@ def test_stale_shape_signatures_are_said(predictor: Predictor) -> None:
         tensors = [
             T(image, signature=signature, quantized=True),
             T(kernel, data=True, quantized=True),
-            T(image, quantized=True),
+            T(image, signature=signature, quantized=True),
         ]
         operator = Op("CONV_2D", [0, 1], [2], {"table": "Conv2DOptions", "strideH": 1, "strideW": 1})
         return model_bytes([Part(tensors, [operator], [0], [2])])
 
     plain, stale, open_ = (read_graph(model(s)) for s in (None, [1, 64, 64, 4], [-1, 8, 8, 4]))
     assert fingerprint(stale) != fingerprint(plain)
-    assert stale.subgraphs[0].columns.tensor_has_stale_signature.tolist() == [True, False, False]
+    assert stale.subgraphs[0].columns.tensor_has_stale_signature.tolist() == [True, False, True]
     report = predictor.predict([plain, stale, open_], ["ethos-u55-128", "tflm"])
-    said = [any("shape signatures of 1 tensors" in w for w in p.warnings) for p in report.predictions]
+    said = [any("shape signatures of 2 tensors" in w for w in p.warnings) for p in report.predictions]
     assert said == [False, False, True, False, False, False]
     assert not report.predictions[2].in_distribution
     sure, unsure, same = (p.metrics[Metric.LATENCY_MS] for p in report.predictions[::2])
     assert isinstance(sure, Interval) and isinstance(unsure, Interval) and same == sure
-    assert unsure.value > sure.value
+    assert unsure.value > 10 * sure.value
     factor = 64 * 64 / (8 * 8)
     assert unsure.high / unsure.low > factor**2
     assert any(f"differ by {factor:.1f} times" in text for text in report.predictions[2].warnings)
