@@ -33,6 +33,8 @@ def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: 
 def _padding(operands: Operands, work: Work) -> Float64:
     """Return the bytes of the largest border that is copied around an image, float64[n]."""
     padded = operands.is_type("PAD") & (work.kind != NOTHING)
+    if not padded.any():
+        return np.zeros(len(padded))
     out, into = operands.dimensions[operands.result], operands.dimensions[operands.data]
     most = np.max(np.ceil(np.maximum(out - into, 0.0) / 2.0) / out, axis=1)
     return np.where(padded, most * operands.elements[operands.result], 0.0)

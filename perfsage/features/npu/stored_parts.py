@@ -89,6 +89,8 @@ def store_vacant_sections(made: Float64, operands: Operands, work: Work, cost: d
 def store_phases(made: Float64, subgraph: Subgraph, operands: Operands, work: Work, scales: Float64) -> None:
     """Images are doubled by four convolutions, which are the same for all images as deep."""
     rows = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING))
+    if not len(rows):
+        return
     first = _once(subgraph, operands, rows, work.out_c[rows, None])[:, None]
     made[rows] = np.where(_U85, made[rows], first * _phase_bytes(work.take(rows), scales[rows]))
 
