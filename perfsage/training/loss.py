@@ -13,7 +13,7 @@ CORRECTION_WEIGHT = 0.1
 correction weighs about a fiftieth of its error."""
 MEASURED_LATENCY_WEIGHT = 6.0
 """Latencies that no formula describes are learned by a trunk whose other labels are mostly exact to begin
-with: weighing as much as these, they would be a sixth further off."""
+with: weighing as much as these, they were a fifth further off in short trainings."""
 _HELD = [READOUTS.index(name) for name in ("latency", "energy", "peak")]
 
 

@@ -15,7 +15,7 @@ from perfsage.graph import Subgraph
 
 TABLE_BYTES, SOFTMAX_BYTES = 256.0, 1136.0
 """A table of 8 bits; that of exponentials, and the small numbers of a softmax."""
-_ALIGNMENT = 16.0
+ALIGNMENT = 16.0
 
 
 def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: NDArray[np.bool_]) -> Float64:
@@ -44,7 +44,7 @@ def _once(subgraph: Subgraph, operands: Operands, added: Float64) -> Float64:
     """Return `added` bytes of what is alike everywhere, once for each size in a graph."""
     made = np.zeros(len(added))
     rows = np.flatnonzero(added)
-    size = round_up(added[rows], _ALIGNMENT)
+    size = round_up(added[rows], ALIGNMENT)
     graph = subgraph.spans[0][operands.data[rows]]
     firsts: dict[tuple[int, float], int] = {}
     for row, begin, bytes_ in zip(rows.tolist(), graph.tolist(), size.tolist(), strict=True):

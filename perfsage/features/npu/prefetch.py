@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.slices import MICRO_DEPTH, SPLIT_DEPTH, Pairs, Slices, cut, growth, run, waiting
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, growth, run, waiting
+from perfsage.features.npu.streams import MICRO_DEPTH
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 
 Int64 = NDArray[np.int64]
@@ -39,12 +40,13 @@ _GRANULE = [
     max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
     for g in GEOMETRIES
 ]
-_ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
+ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
+"""Bytes of SRAM for activations and copied weights."""
 NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
 FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 _INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
 _EDGE = [g.edge.read_latency for g in GEOMETRIES]
-_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, _GRANULE, _ROOM])
+_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, _GRANULE, ROOM])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ from perfsage.features.npu.work import Flags, Float64, round_up
 
 SPLIT_DEPTH = 16.0
 """Channels are cut in multiples of this."""
-MICRO_DEPTH = 8.0
-"""Channels of most microblocks, but for those that are deeper than what is cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.prefetch import FAR, NEAR
-from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
+from perfsage.features.npu.prefetch import FAR, NEAR, ROOM
+from perfsage.features.npu.slices import SPLIT_DEPTH
+from perfsage.features.npu.work import Flags, Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-_SPLIT_DEPTH, _BRICK = 16.0, 16.0
 _ABLE = np.array([g.far.is_dram and g.generation == 85 for g in GEOMETRIES])
-_ROOM = np.array([SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES])
 _NEAR_INPUT = np.array([g.near.rate / g.near.reading for g in GEOMETRIES])
 _FAR_INPUT = np.array([g.edge.rate / g.edge.reading for g in GEOMETRIES])
-_NEAR_LATENCY, _FAR_LATENCY = (np.array([each[2] for each in memory]) for memory in (NEAR, FAR))
+_, _NEAR_WEIGHTS, _NEAR_LATENCY = np.array(NEAR).T
+_FAR_RATE, _FAR_WEIGHTS, _FAR_LATENCY = np.array(FAR).T
 _BURST = 128.0
 _COPIED, _COPIED_IN_PARTS = 0.15, 0.4
 """Cycles of copying an element out of DRAM, in bursts of so many channels and of fewer: such that Vela's
@@ -41,7 +42,7 @@ def staged_bytes(
     entering &= (operands.readers == 1) & ~operands.constant
     able = operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D") & entering[operands.data]
     # Copying few channels takes longer than reading them again.
-    able &= operands.dimensions[operands.data, 3] >= _BRICK
+    able &= operands.dimensions[operands.data, 3] >= BRICK
     made = np.zeros(coded.shape)
     rows = np.flatnonzero(able & ~refused.all(axis=1))
     if not len(rows):
@@ -52,15 +53,14 @@ def staged_bytes(
     weights = coded[rows] + SCALE_BYTES * channels
     taken = read / _FAR_INPUT + _FAR_LATENCY
     readings = cost["readings"][rows]
-    near_weights, far_weights = (np.array([each[1] for each in memory]) for memory in (NEAR, FAR))
-    seen = (weights / far_weights + _FAR_LATENCY) * readings
-    staged = weights * readings / near_weights + _NEAR_LATENCY
-    least = coded[rows] / np.ceil(channels / _SPLIT_DEPTH)
-    moved = np.where(seen > taken, least / np.array([each[0] for each in FAR]) + _FAR_LATENCY, 0.0)
+    seen = (weights / _FAR_WEIGHTS + _FAR_LATENCY) * readings
+    staged = weights * readings / _NEAR_WEIGHTS + _NEAR_LATENCY
+    least = coded[rows] / np.ceil(channels / SPLIT_DEPTH)
+    moved = np.where(seen > taken, least / _FAR_RATE + _FAR_LATENCY, 0.0)
     depth = operands.dimensions[operands.data[rows], 3][:, None]
     copied = np.where(depth < _BURST, _COPIED_IN_PARTS, _COPIED) * size + read / _NEAR_INPUT + _NEAR_LATENCY
     busy = cost["planned_direct"][rows]
-    good = (size <= _ROOM) & (read > size) & ((busy <= seen) | (busy <= taken))
+    good = (size <= ROOM) & (read > size) & ((busy <= seen) | (busy <= taken))
     good &= (staged <= moved + taken) & (copied < taken) & _ABLE & ~refused[rows]
-    made[rows] = np.where(good, round_up(size, _BRICK), 0.0)
+    made[rows] = np.where(good, round_up(size, BRICK), 0.0)
     return made

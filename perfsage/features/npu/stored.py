@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import Padding, coded_bytes, piece_bytes
+from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.prefetch import Prefetch
@@ -20,6 +21,7 @@ from perfsage.features.npu.stored_parts import (
     store_means_once,
     store_phases,
     store_vacant_sections,
+    transposed_parts,
 )
 from perfsage.features.npu.streams import (
     SCALES_AT_ONCE,
@@ -32,7 +34,6 @@ from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-_ALIGNMENT = 16.0
 _U85 = np.array(IS_U85, dtype=np.bool_)
 
 
@@ -45,7 +46,7 @@ def coded_weights(
     has its weights and its scales.
     """
     streams, idle = used_streams(work.out_c), idle_streams(work.out_c)
-    parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
+    parts = transposed_parts(work)
     elements = elements * streams / STREAMS
     together = ((work.kind == CONVOLUTION) & (work.in_c % 8 == 0))[:, None]
     padding = Padding(pads_at_end(work, micro), together)
@@ -67,8 +68,7 @@ def stored_bytes(
     `coded` float64[n, d] are `coded_weights`, as without slices.
     """
     scales = _scales(work, cost["micro"])
-    parts = np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
-    made = coded - SCALE_BYTES * (parts - 1.0) * work.out_c[:, None]
+    made = coded - SCALE_BYTES * (transposed_parts(work) - 1.0) * work.out_c[:, None]
     made += scales * fetch.scales * pieces(operands, work)
     made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
     made = np.where(coded > 0, made, 0.0)
@@ -83,7 +83,7 @@ def stored_bytes(
 def _scales(work: Work, micro: Float64) -> Float64:
     """Return the bytes of scales and biases, float64[n, d]; `micro` [n, d] are U85's microblocks."""
     channels = work.out_c[:, None]
-    each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), _ALIGNMENT) * used_streams(work.out_c)
+    each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), ALIGNMENT) * used_streams(work.out_c)
     whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE))
     return np.where(_U85, whole, each)
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import SECTION, coded_bytes
+from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.formats import in_phases, multiples
 from perfsage.features.npu.geometry import IS_U85
 from perfsage.features.npu.streams import MICRO_DEPTH, STREAMS, idle_streams, used_streams
@@ -22,7 +23,6 @@ from perfsage.features.npu.work import (
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-_ALIGNMENT = 16.0
 _U85 = np.array(IS_U85, dtype=np.bool_)
 _PHASES = 4.0
 _PHASE_BITS, _PHASE_HEAD = 1.5, 54.0
@@ -64,7 +64,12 @@ def pieces(operands: Operands, work: Work) -> Float64:
     depth, own = (operands.dimensions[each, 3] for each in (operands.data, operands.weight))
     grouped = operands.is_type("CONV_2D") & (work.kind == CONVOLUTION)
     groups = np.where(grouped, np.maximum(np.floor(depth / own), 1.0), multiples(operands))
-    return np.where(_U85, work.enlarged[:, None] ** 2, 1.0) * groups[:, None]
+    return np.asarray(transposed_parts(work) * groups[:, None])
+
+
+def transposed_parts(work: Work) -> Float64:
+    """Return how many convolutions U85 makes of each transposed one, float64[n, d]; 1 everywhere else."""
+    return np.where(_U85, work.enlarged[:, None] ** 2, 1.0)
 
 
 def store_vacant_sections(made: Float64, operands: Operands, work: Work, cost: dict[str, Float64]) -> None:
@@ -98,7 +103,7 @@ def store_phases(made: Float64, subgraph: Subgraph, operands: Operands, work: Wo
 def _phase_bytes(work: Work, scales: Float64) -> Float64:
     """Return the bytes of four convolutions of 2 x 2 that double an image, float64[n, d]."""
     elements = _PHASES * round_up(np.ceil(work.out_c[:, None] / STREAMS), MICRO_DEPTH)
-    bits = round_up(elements * _PHASE_BITS + _PHASE_HEAD, 8.0 * _ALIGNMENT)
+    bits = round_up(elements * _PHASE_BITS + _PHASE_HEAD, 8.0 * ALIGNMENT)
     return _PHASES * (scales + bits / 8.0 * used_streams(work.out_c))
 
 
@@ -109,7 +114,7 @@ def store_means_once(made: Float64, subgraph: Subgraph, operands: Operands, work
         return
     sizes = [operands.dimensions[each[rows]] for each in (operands.data, operands.result)]
     made[rows] *= _once(subgraph, operands, rows, np.concatenate(sizes, axis=1))[:, None]
-    made[rows] += _ALIGNMENT * _once(subgraph, operands, rows, np.zeros((len(rows), 0)))[:, None]
+    made[rows] += ALIGNMENT * _once(subgraph, operands, rows, np.zeros((len(rows), 0)))[:, None]
 
 
 def _once(subgraph: Subgraph, operands: Operands, rows: NDArray[np.int64], keys: Float64) -> Flags:

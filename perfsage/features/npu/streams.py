@@ -29,7 +29,7 @@ _INTERLEAVED = np.where(IS_U85, STREAMS, 0.0)
 SCALES_AT_ONCE = 16.0
 """Scales of U85 come for whole multiples of so many channels, and for whole microblocks."""
 MICRO_DEPTH = 8.0
-"""Channels of the microblocks of U55 and U65."""
+"""Channels of the microblocks of U55 and U65, and of most of U85's."""
 _TURN = 4
 """Channels that go to the same stream of U85 before the next one has its turn."""
 
