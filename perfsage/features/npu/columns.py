@@ -103,8 +103,8 @@ def planned(
 ) -> Plan:
     """Return the plan for tensors where `spills` says."""
     work = work_of(subgraph, operands, shapes, refused, spills)
-    costs = npu_costs(work)
-    cost = {name: costs[:, position] for position, name in enumerate(COSTS)}
+    # Each of them in one piece: nearly all that follows goes over one cost of all operators.
+    cost = dict(zip(COSTS, np.ascontiguousarray(np.moveaxis(npu_costs(work), 1, 0)), strict=True))
     coded = _coded(work, operands, cost, statistics)
     exchanges = exchange_costs(operands, work, refused)
     activations = activation_costs(subgraph, operands, work, refused)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, growth, run, waiting
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, growth, waiting
 from perfsage.features.npu.streams import MICRO_DEPTH
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 
@@ -254,9 +254,8 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
         np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
     )
-    last = np.where(several, slices.last, channels)
     whole = cycles / np.maximum(pairs.stripes, 1.0)
-    after = np.where(several, run(pairs, last, last=True) + pairs.leave, whole)
+    after = np.where(several, slices.last_ran + pairs.leave, whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     count = np.where(kept, 1.0 + slices.following, 1.0)
     return np.stack([one, one + other, late, begin, rest, kept, count])
@@ -280,7 +279,7 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
     # What comes from the operator before in the cascade is planned from SRAM then.
     nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
-    ran = cycles + growth(pairs, slices) + waited_for - nearer
+    ran = cycles + growth(slices) + waited_for - nearer
     new = np.maximum(np.maximum(ran, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)

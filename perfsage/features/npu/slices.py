@@ -15,6 +15,8 @@ from perfsage.features.npu.work import Flags, Float64, round_up
 
 SPLIT_DEPTH = 16.0
 """Channels are cut in multiples of this."""
+_LAST = np.array([[False], [True], [True]])
+"""Of slices one after the other, of their last one, and of all channels at once, which is last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,19 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Channels of the first slice, of each following one and of the last, and how many follow."""
+    """Channels of the first slice, of each following one and of the last, and how many follow, float64[k].
+
+    Then what `run` says of each of them, and of the operator as a whole.
+    """
 
     first: Float64
     next: Float64
     last: Float64
     following: Float64
+    first_ran: Float64
+    next_ran: Float64
+    last_ran: Float64
+    whole_ran: Float64
 
 
 def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
@@ -94,18 +103,21 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
-    ran = run(pairs, first) + pairs.enter
-    following = round_up(np.maximum(np.floor(channels * ran / copy), SPLIT_DEPTH), block)
+    ran = run(pairs, first)
+    filled = np.floor(channels * (ran + pairs.enter) / copy)
+    following = round_up(np.maximum(filled, SPLIT_DEPTH), block)
     following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
     unit = np.where(following > block, block, granule)
     following = np.maximum(np.floor(following / unit) * unit, granule)
     rest = channels - first
     count = np.ceil(rest / following)
-    return Slices(first, following, rest - np.maximum(count - 1.0, 0.0) * following, count)
+    last = rest - np.maximum(count - 1.0, 0.0) * following
+    each, ended, whole = run(pairs, np.stack([following, last, channels]), _LAST)
+    return Slices(first, following, last, count, ran, each, ended, whole)
 
 
-def run(pairs: Pairs, depth: Float64, *, last: bool = False) -> Float64:
-    """Return the planned cycles of so many channels, float64[k], without the first transfer and the last one.
+def run(pairs: Pairs, depth: Float64, last: Flags | bool = False) -> Float64:
+    """Return the planned cycles of so many channels, float64[..., k], without the first and the last transfer.
 
     Products are made for whole microblocks, and commands have to be issued for every block, even where fewer
     channels are wanted. The `last` slice waits for the outputs of its last block.
@@ -120,20 +132,13 @@ def run(pairs: Pairs, depth: Float64, *, last: bool = False) -> Float64:
     issued = (apart + products + outputs) / 4.0
     products, outputs = np.maximum(products, issued), np.maximum(outputs, issued)
     longest, shortest = np.maximum(products, outputs), np.minimum(products, outputs)
-    return longest * count + np.where((products > outputs) & (not last), 0.0, shortest)
+    return longest * count + np.where((products > outputs) & np.logical_not(last), 0.0, shortest)
 
 
-def growth(pairs: Pairs, slices: Slices) -> Float64:
+def growth(slices: Slices) -> Float64:
     """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
-    made = np.zeros(len(pairs.channels))
-    several = np.flatnonzero(slices.following > 0)
-    if not len(several):
-        return made
-    some, count = pairs.take(several), slices.following[several] - 1.0
-    first, each, last = (part[several] for part in (slices.first, slices.next, slices.last))
-    parts = run(some, first) + count * run(some, each) + run(some, last, last=True)
-    made[several] = np.maximum(parts - run(some, some.channels, last=True), 0.0)
-    return made
+    parts = slices.first_ran + (slices.following - 1.0) * slices.next_ran + slices.last_ran
+    return np.where(slices.following > 0, np.maximum(parts - slices.whole_ran, 0.0), 0.0)
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
@@ -144,6 +149,6 @@ def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
         return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
 
     second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
-    more = wait(slices.next, run(pairs, slices.next)) * np.maximum(slices.following - 1.0, 0.0)
-    later = np.where(slices.following > 0, wait(second, run(pairs, slices.first) + pairs.enter) + more, 0.0)
+    more = wait(slices.next, slices.next_ran) * np.maximum(slices.following - 1.0, 0.0)
+    later = np.where(slices.following > 0, wait(second, slices.first_ran + pairs.enter) + more, 0.0)
     return wait(slices.first, slack) + later

@@ -135,7 +135,8 @@ class Work:
     def row_keys(self) -> list[bytes]:
         """Return bytes that are equal for operators that take equally long, whatever their batch."""
         names = [field.name for field in fields(self) if field.name not in ("batch", "groups")]
-        table = np.stack([getattr(self, name).astype(np.float32) for name in names], axis=1)
+        columns = [getattr(self, name) for name in names]
+        table = np.stack(columns, axis=1, dtype=np.float32, casting="unsafe")
         raw, size = table.tobytes(), 4 * len(names)
         return [raw[at : at + size] for at in range(0, len(raw), size)]
 
