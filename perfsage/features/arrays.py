@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError
+from perfsage.features.cpu import CPU_COLUMNS
 from perfsage.features.npu.fetch import FETCHED
 from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.features.npu.memory import LIVE_NAMES
@@ -33,6 +34,7 @@ PHYSICAL_COLUMNS = (
     "block_outputs",
     "coded_bytes",
     "channels",
+    *CPU_COLUMNS,
     *LIVE_NAMES,
     *CYCLE_COLUMNS,
     *NEAR_COLUMNS,
@@ -49,7 +51,7 @@ compressing NPU codes them, `channels` those that need a scale and a bias, and `
 after it what NPUs keep in SRAM (`memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
 accelerator before memory (`npu_costs`), `near_*`, `far_*` and `awaited_*` the bytes that it moves and waits
 for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those
-of weights that are in SRAM beside activations (`prefetch`).
+of weights that are in SRAM beside activations (`prefetch`). `CPU_COLUMNS` are what CPUs make of them (`cpu`).
 """
 
 GRAPH_COLUMNS = (

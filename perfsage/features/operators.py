@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from perfsage.features.arrays import PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
+from perfsage.features.cpu import cpu_costs
 from perfsage.features.npu.estimate import npu_estimate
 from perfsage.features.operands import Operands, operator_flags, windows
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
@@ -134,7 +135,8 @@ def _exact(
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
-    return np.concatenate([exact, lifetimes(subgraph).live_bytes[:, None], blocks], axis=1)
+    live = lifetimes(subgraph).live_bytes[:, None]
+    return np.concatenate([exact, live, blocks, cpu_costs(operands, shapes, exact)], axis=1)
 
 
 def _plain(

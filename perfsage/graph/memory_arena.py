@@ -41,6 +41,7 @@ _NOTHING: Final = (None, 0)
 _STORED: Final[dict[str, tuple[Allocation | None, int]]] = {
     "ABS": (None, 28),
     "ADD": ((8, 4), 60),
+    "ADD_N": _NOTHING,
     "ARG_MAX": ((4, 4), 0),
     "ARG_MIN": ((4, 4), 0),
     "AVERAGE_POOL_2D": ((40, 4), 32),
@@ -54,10 +55,14 @@ _STORED: Final[dict[str, tuple[Allocation | None, int]]] = {
     "CONCATENATION": ((8, 4), 80),
     "CONV_2D": ((28, 4), 80),
     "COS": _NOTHING,
+    "CUMSUM": ((2, 1), 0),
     "DEPTHWISE_CONV_2D": ((28, 4), 80),
+    "DEPTH_TO_SPACE": ((4, 4), 20),
     "DEQUANTIZE": (None, 32),
     "DIV": ((4, 4), 28),
+    "DYNAMIC_UPDATE_SLICE": _NOTHING,
     "ELU": (None, 256),
+    "EMBEDDING_LOOKUP": (None, 28),
     "EQUAL": _COMPARISON,
     "EXP": _NOTHING,
     "EXPAND_DIMS": _NOTHING,
@@ -73,6 +78,7 @@ _STORED: Final[dict[str, tuple[Allocation | None, int]]] = {
     "HARD_SWISH": (None, 20),
     "IF": ((8, 4), 8),
     "L2_NORMALIZATION": ((4, 4), 4),
+    "L2_POOL_2D": ((40, 4), 20),
     "LEAKY_RELU": ((4, 4), 24),
     "LESS": _COMPARISON,
     "LESS_EQUAL": _COMPARISON,
@@ -81,6 +87,7 @@ _STORED: Final[dict[str, tuple[Allocation | None, int]]] = {
     "LOGICAL_NOT": _NOTHING,
     "LOGICAL_OR": _NOTHING,
     "LOGISTIC": (None, 16),
+    "LOG_SOFTMAX": _NOTHING,
     "MAXIMUM": _NOTHING,
     "MAX_POOL_2D": ((40, 4), 32),
     "MEAN": _REDUCE,
@@ -111,6 +118,7 @@ _STORED: Final[dict[str, tuple[Allocation | None, int]]] = {
     "SLICE": _NOTHING,
     "SOFTMAX": ((4, 4), 80),
     "SPACE_TO_BATCH_ND": (None, 4),
+    "SPACE_TO_DEPTH": ((4, 4), 20),
     "SPLIT": ((4, 4), 0),
     "SPLIT_V": ((4, 4), 0),
     "SQRT": _NOTHING,
@@ -292,6 +300,10 @@ def _batch_matmul(node: Node) -> list[int]:
     return [28] * quantized + [size for copy in copies for size in copy] + _output_shape(node)
 
 
+def _if_int8(size: int) -> Callable[[Node], list[int]]:
+    return lambda node: [size] if node.type(0) == TensorType.INT8 else []
+
+
 _CHANNEL_AXES: Final = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "TRANSPOSE_CONV": 0}
 _PREPARED: Final[dict[str, Callable[[Node], list[int]]]] = {
     "FULLY_CONNECTED": _fully_connected,
@@ -299,6 +311,9 @@ _PREPARED: Final[dict[str, Callable[[Node], list[int]]]] = {
     "GATHER": _output_shape,
     "GATHER_ND": _output_shape,
     "BATCH_MATMUL": _batch_matmul,
+    "ADD_N": _if_int8(40),
+    "CUMSUM": _if_int8(36),
+    "LOG_SOFTMAX": _if_int8(40),
 }
 
 

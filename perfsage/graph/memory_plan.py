@@ -5,10 +5,10 @@ up to 16 bytes and alive from the operator that writes it to the last that uses 
 outputs to the end, everything in a subgraph that nothing calls before the start. The buffers are then
 placed greedily (`perfsage.graph.memory_planner`). The result is what TFLM reports as "arena head".
 
-It holds on every target, since no pointer is stored there: tensors and the scratch buffers of reference
-kernels have the same size on a Cortex-M. What differs is kernels optimised for a target, which ask for
-other scratch buffers, and the rest of the arena (see `perfsage.graph.memory_arena`). What custom operators
-ask for is not in the file and not counted.
+It holds on every target, since no pointer is stored there but by ADD_N: tensors and the scratch buffers of
+reference kernels have the same size on a Cortex-M. What differs is kernels optimised for a target, which
+ask for other scratch buffers, and the rest of the arena (see `perfsage.graph.memory_arena`). What custom
+operators ask for is not in the file and not counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Scratch buffers that TFLM's reference kernels ask for, beside the tensors.
 
 Sizes were read from the kernels' Prepare functions and confirmed against the recording interpreter
-(tests/graph/test_memory_plan.py). Optimised kernels (CMSIS-NN, Xtensa, ...) ask for other amounts.
+(tests/graph/test_memory_plan.py). ADD_N keeps pointers in its buffer, of 8 bytes each as on a 64-bit host.
+Optimised kernels (CMSIS-NN, Xtensa, ...) ask for other amounts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from perfsage.graph.graph import Subgraph
 from perfsage.graph.schema import CUSTOM, OPERATORS
 
 _WORD: Final = 4
+_POINTER: Final = 8
 _QUANTIZED: Final = (TensorType.INT8, TensorType.INT16)
 
 
@@ -31,6 +33,11 @@ class Node:
         self._outputs = columns.operator_outputs[row].tolist()
         custom = columns.operator_custom_code[int(columns.operator_opcode[row])]
         self.name = custom or name
+
+    @property
+    def inputs(self) -> int:
+        """Return how many inputs the operator has."""
+        return len(self._inputs)
 
     def has(self, slot: int) -> bool:
         """Return whether there is a tensor in input `slot`."""
@@ -121,6 +128,10 @@ def _lstm(node: Node) -> list[int]:
     return [node.size(19)] * 4
 
 
+def _pointers(node: Node) -> list[int]:
+    return [_POINTER * node.inputs]
+
+
 _RULES: Final[dict[str, Callable[[Node], list[int]]]] = {
     "CONV_2D": _unpacked_filter,
     "DEPTHWISE_CONV_2D": _unpacked_filter,
@@ -134,6 +145,7 @@ _RULES: Final[dict[str, Callable[[Node], list[int]]]] = {
     "MIRROR_PAD": _mirror_pad,
     "SVDF": _svdf,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm,
+    "ADD_N": _pointers,
 }
 
 

@@ -1,9 +1,9 @@
 """The roofline that every prediction starts from: costs times rates, before the network corrects it.
 
 An operator's cost on a device is first taken as a sum of terms (an overhead, MACs as counted and in blocks,
-element-wise operations, outputs, activation bytes, coded weights, channels), each at a constant rate. The
-rates are fitted by non-negative least squares on relative errors; what they cannot express is left to the
-network's bounded correction.
+element-wise operations, outputs, activation bytes, coded weights, channels, and what a CPU makes of these),
+each at a constant rate. The rates are fitted by non-negative least squares on relative errors; what they
+cannot express is left to the network's bounded correction.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from perfsage.features.arrays import (
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
 )
+from perfsage.features.cpu import CPU_COLUMNS
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
 from perfsage.features.npu.memory import LIVE_NAMES
 
@@ -40,14 +41,17 @@ COMMON_TERMS = (
 )
 NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *AWAITED_COLUMNS, *CODED_COLUMNS)
 LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
-TERMS = (*COMMON_TERMS, *NPU_COLUMNS, *LIVE_COLUMNS)
-"""`NPU_COLUMNS` are what only a described Ethos-U accelerator starts from, `LIVE_COLUMNS` memories."""
+TERMS = (*COMMON_TERMS, *CPU_COLUMNS, *NPU_COLUMNS, *LIVE_COLUMNS)
+"""`CPU_COLUMNS` are what devices that no formula describes start from, beside `COMMON_TERMS`; `NPU_COLUMNS`
+what only a described Ethos-U accelerator does, `LIVE_COLUMNS` memories."""
+FITTED_TERMS = (*COMMON_TERMS, *CPU_COLUMNS)
+"""Those whose rates are fitted, the first in TERMS."""
 TABLE_BYTES = 0.01
 """What operators' constants take beside what is counted: next to nothing, which the network may correct."""
 MINIMUM_SHARE = 1e-3
 """Every term keeps at least this share of a typical graph, so that no cost is free when extrapolating."""
 
-_COMMON = np.array([name in COMMON_TERMS for name in TERMS])
+_FITTED = np.array([name in FITTED_TERMS for name in TERMS])
 _STORED_TERMS = np.array([name in ("operators", "coded_bytes", "channels") for name in TERMS])
 NO_LIMIT_BYTES = 1e15
 _SOURCES = [
@@ -83,7 +87,7 @@ def fit_rates(
     With `stored`, only the terms that occupy storage (operators, weights, channels) take part. Every rate of
     a term that takes part is positive.
     """
-    used = (_STORED_TERMS if stored else _COMMON) & (totals.sum(axis=0) > 0)
+    used = (_STORED_TERMS if stored else _FITTED) & (totals.sum(axis=0) > 0)
     fitted = fit_costs(totals[:, used], values)
     rates = np.zeros(len(TERMS))
     rates[used] = fitted

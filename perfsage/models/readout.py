@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from perfsage.models.physics import COMMON_TERMS
+from perfsage.models.physics import FITTED_TERMS
 
 if TYPE_CHECKING:
     from perfsage.models.gnn import GraphTensors
@@ -112,7 +112,7 @@ def _latency(terms: Tensor, rates: Tensor, concurrent: Tensor) -> Tensor:
     What takes time goes on at the same time. Of what an accelerator's compiler says of it the largest counts,
     of common terms a power mean, both after an overhead.
     """
-    common = slice(1, len(COMMON_TERMS))
+    common = slice(1, len(FITTED_TERMS))
     work = (terms[:, common] * TERM_SCALE).clamp(max=MOST_SCALED).pow(OVERLAP)
     limits = work @ (rates[:, common] / TERM_SCALE).pow(OVERLAP).T
     slowest = (terms[:, concurrent] * rates.gather(1, concurrent)).amax(dim=2)

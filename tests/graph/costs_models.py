@@ -24,6 +24,8 @@ class T:
     variable: bool = False
     signature: Sequence[int] | None = None
     quantized: bool = False
+    scale: float = 0.5
+    zero_point: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _tensor(model: Any, tensor: T, index: int) -> Any:
     made.shapeSignature = None if tensor.signature is None else list(tensor.signature)
     if tensor.quantized:
         made.quantization = schema.QuantizationParametersT()
-        made.quantization.scale, made.quantization.zeroPoint = [0.5], [0]
+        made.quantization.scale, made.quantization.zeroPoint = [tensor.scale], [tensor.zero_point]
     if tensor.data:
         data = (
             tensor.data if isinstance(tensor.data, bytes) else b"\1" * 8 * max(1, int(np.prod(tensor.shape)))

@@ -68,6 +68,39 @@ AXES = T([2], I32, data=b"\1\0\0\0\2\0\0\0")
 PADS = T([4, 2], I32, data=b"\0" * 8 + b"\1\0\0\0" * 4 + b"\0" * 8)
 
 
+def side_by_side(type_: str, *tensors: T, made: T, **options: object) -> bytes:
+    """Three operators of the same inputs: the first buffer's alignment differs from that of the others."""
+    count = len(tensors)
+    operators = [Op(type_, range(count), [count + i], options) for i in range(3)]
+    given = [i for i, tensor in enumerate(tensors) if not tensor.data]
+    return model_bytes([Part([*tensors, *[made] * 3], operators, given, range(count, count + 3))])
+
+
+def rare(type_: str) -> dict[str, bytes]:
+    """Return models of operators that TFLM has and few networks use, of float or INT8 tensors."""
+    options = {"quantized": type_ == "INT8"}
+    rows, result = T([3, 30], type_, **options), T([3, 30], type_, scale=1 / 16, zero_point=127, **options)
+    deep, wide = T([1, 4, 4, 12], type_, **options), T([1, 8, 8, 3], type_, **options)
+    table, found = T([10, 30], type_, data=True, **options), T([2, 30], type_, **options)
+    one, two = T([1], I32, data=b"\1\0\0\0"), T([2], I32, data=b"\1\0\0\0" * 2)
+    made = {
+        "ADD_N": side_by_side("ADD_N", rows, rows, rows, made=rows, table="AddNOptions"),
+        "CUMSUM": side_by_side("CUMSUM", rows, one, made=rows, table="CumsumOptions"),
+        "DEPTH_TO_SPACE": side_by_side(
+            "DEPTH_TO_SPACE", deep, made=wide, table="DepthToSpaceOptions", blockSize=2
+        ),
+        "SPACE_TO_DEPTH": side_by_side(
+            "SPACE_TO_DEPTH", wide, made=deep, table="SpaceToDepthOptions", blockSize=2
+        ),
+        "DYNAMIC_UPDATE_SLICE": side_by_side(
+            "DYNAMIC_UPDATE_SLICE", rows, found, two, made=rows, table="DynamicUpdateSliceOptions"
+        ),
+        "EMBEDDING_LOOKUP": side_by_side("EMBEDDING_LOOKUP", T([2], I32), table, made=found),
+        "LOG_SOFTMAX": side_by_side("LOG_SOFTMAX", rows, made=result, table="LogSoftmaxOptions"),
+    }
+    return {f"{name} {type_}": model for name, model in made.items()}
+
+
 def unused_and_orphaned() -> bytes:
     """An unused input, an unused tensor, two subgraphs that nothing calls, an output made early."""
     tensors = [T([50], F32), T([30], F32), T([50], F32), T([50], F32), T([999], F32), T([50], F32)]
@@ -114,6 +147,18 @@ GENERATED = {
         table="SVDFOptions",
         rank=2,
     ),
+    "L2_POOL_2D": side_by_side(
+        "L2_POOL_2D",
+        T([1, 8, 8, 3], F32),
+        made=T([1, 4, 4, 3], F32),
+        table="Pool2DOptions",
+        strideW=2,
+        strideH=2,
+        filterWidth=2,
+        filterHeight=2,
+    ),
+    **rare(F32),
+    **rare("INT8"),
 }
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from perfsage.features import extract_features
 from perfsage.graph import read_graph
-from perfsage.models.physics import COMMON_TERMS, term_columns, unit_rates
+from perfsage.models.physics import FITTED_TERMS, term_columns, unit_rates
 from profilers.npu.configuration import parse_configuration
 from profilers.npu.tasks import compile_model
 
@@ -24,4 +24,4 @@ def operator_cycles(device: str, data: bytes) -> tuple[NDArray[np.str_], NDArray
     each = term_columns(features.physical) * rates * configuration.clock_hz / 1e3
     layers = compile_model(data, {"device": device, "layers": True})["layers"]
     theirs = {index: cycles for index, cycles, _ in layers}
-    return features.type_names, each[:, len(COMMON_TERMS) :].max(axis=1), theirs
+    return features.type_names, each[:, len(FITTED_TERMS) :].max(axis=1), theirs

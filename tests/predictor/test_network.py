@@ -10,7 +10,7 @@ from perfsage.features import FeatureBatch, batch_features, extract_features
 from perfsage.graph import read_graph
 from perfsage.models.gnn import GraphNetwork, GraphTensors, NetworkOptions, index_neighbours
 from perfsage.models.physics import (
-    COMMON_TERMS,
+    FITTED_TERMS,
     TERMS,
     concurrent_terms,
     fit_rates,
@@ -126,13 +126,27 @@ def test_rates_are_found_again() -> None:
     rng = np.random.default_rng(0)
     totals = rng.uniform(1, 1e6, (200, len(TERMS)))
     rates = np.zeros(len(TERMS))
-    rates[: len(COMMON_TERMS)] = [2e-8, 1e-9, 3e-8, 2e-9, 1e-8, 5e-9, 4e-8, 7e-9]
+    rates[: len(FITTED_TERMS)] = [
+        2e-8,
+        1e-9,
+        3e-8,
+        2e-9,
+        1e-8,
+        5e-9,
+        4e-8,
+        7e-9,
+        3e-9,
+        5e-8,
+        2e-8,
+        8e-9,
+        6e-9,
+    ]
     np.testing.assert_allclose(fit_rates(totals, totals @ rates), rates, rtol=1e-3)
 
 
 def test_every_common_rate_stays_positive_even_if_unused() -> None:
     totals = np.random.default_rng(0).uniform(1, 10, (50, len(TERMS)))
-    assert ((fit_rates(totals, totals[:, 1]) > 0) == [name in COMMON_TERMS for name in TERMS]).all()
+    assert ((fit_rates(totals, totals[:, 1]) > 0) == [name in FITTED_TERMS for name in TERMS]).all()
     stored = fit_rates(totals, totals[:, 6], stored=True)
     used = [name for name, rate in zip(TERMS, stored, strict=True) if rate > 0]
     assert used == ["operators", "coded_bytes", "channels"]
