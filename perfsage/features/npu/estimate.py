@@ -62,8 +62,10 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
     given = subgraph, operands, shapes, statistics, refused
     plan = planned(*given, spills)
     # Which weights are copied does not depend on what lies where, but has its place first.
+    if steps is not None:
+        stripes = stripes_of(operands, ranges, steps, plan.copied)
     first, spills = spills, placed(plan.ahead, plan.reads)
-    if (spills.beyond != first.beyond).any():
+    if (spills.beyond != first.beyond).any() or (spills.heights != first.heights).any():
         plan = planned(*given, spills)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     kept = np.maximum(live[:, -1:] - spills.saved, 0.0)

@@ -35,10 +35,19 @@ class Spills:
     heights: Float64
 
 
-def stripes_of(operands: Operands, ranges: Ranges, steps: Steps | None) -> list[Striped]:
-    """Return what is in memory beside cascades, for each of SPILL_BYTES."""
+def stripes_of(
+    operands: Operands, ranges: Ranges, steps: Steps | None, weights: Float64 | None = None
+) -> list[Striped]:
+    """Return what is in memory beside cascades, for each of SPILL_BYTES.
+
+    `weights` float64[n, limits] are the bytes that are copied, if more is known of them than `steps` say.
+    """
     if steps is not None:
-        return [in_stripes(operands, ranges, steps, limit) for limit in SPILL_BYTES]
+        known = [steps] * len(SPILL_BYTES)
+        if weights is not None:
+            known = [replace(steps, weights=each) for each in weights.T]
+        pairs = zip(known, SPILL_BYTES, strict=True)
+        return [in_stripes(operands, ranges, each, limit) for each, limit in pairs]
     nothing = np.empty(0, dtype=np.int64)
     return [Striped(ranges, nothing, nothing, np.zeros(len(ranges.live)))] * len(SPILL_BYTES)
 
