@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def copied(self) -> Float64:
-        """The bytes of weights and scales of operators whose weights are copied, float64[n, limits]; else 0."""
+        """The bytes of weights and scales that are copied to SRAM, float64[n, limits]; else 0."""
         granule = round_up(np.maximum(self.cost["micro"][:, _LIMITED], 1.0), SCALES_AT_ONCE)
         scales = SCALE_BYTES * round_up(self.work.out_c[:, None], granule)
         bytes_ = round_up(self.coded[:, _LIMITED] + scales, SPLIT_DEPTH)

@@ -117,7 +117,7 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
 
 
 def run(pairs: Pairs, depth: Float64, last: Flags | bool = False) -> Float64:
-    """Return the planned cycles of so many channels, float64[..., k], without the first and the last transfer.
+    """Return the planned cycles of so many channels, float64[..., k], but for the first and last transfer.
 
     Products are made for whole microblocks, and commands have to be issued for every block, even where fewer
     channels are wanted. The `last` slice waits for the outputs of its last block.
