@@ -55,10 +55,13 @@ class Operands:
         self.readers = np.bincount(ins.values[ins.values >= 0], minlength=self.absent + 1)
         self.readers[[*subgraph.outputs]] += 1
         self.answers: dict[tuple[str | bytes, ...], Any] = {}
+        self._of_types: dict[tuple[str, ...], Flags] = {}
 
     def is_type(self, *names: str) -> Flags:
-        """Return which operators are of one of these builtin types."""
-        return operator_flags(names)[self.type]
+        """Return which operators are of one of these builtin types, bool[n] to read only."""
+        if names not in self._of_types:
+            self._of_types[names] = _protected(operator_flags(names)[self.type])
+        return self._of_types[names]
 
     def shapes(self, window: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return float64[n, 11]: output n h w c, input h w c, kernel h w c, elements of the second input.

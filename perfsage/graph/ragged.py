@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from perfsage.graph.flatbuffer import Array, FlatBuffer
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Ragged:
     """Rows of different lengths: row i is `values[offsets[i] : offsets[i + 1]]`."""
 
@@ -30,10 +31,12 @@ class Ragged:
         """The length of each row."""
         return self.offsets[1:] - self.offsets[:-1]
 
-    @property
+    @cached_property
     def row_indices(self) -> Array:
-        """The row of each value."""
-        return np.repeat(np.arange(len(self)), self.lengths)
+        """The row of each value, to read only."""
+        rows = np.repeat(np.arange(len(self)), self.lengths)
+        rows.flags.writeable = False
+        return rows
 
     def row_of(self, position: int) -> int:
         """Return the row that holds `values[position]`."""

@@ -32,7 +32,7 @@ def _three(b: Builder, x: Any) -> Any:
 def test_what_is_between_operators_of_a_cascade_stays_in_sram(device: str) -> None:
     cycles, sram = _ratios(device, _three, (1, 160, 160, 32))
     assert cycles == pytest.approx(1.0, abs=0.001)
-    assert sram == pytest.approx(1.0, abs=0.06)
+    assert sram == pytest.approx(1.0, abs=0.07)
 
 
 @pytest.mark.parametrize("device", ["ethos-u85-256", "ethos-u85-1024"])

@@ -76,7 +76,7 @@ def steps_of(
     # What ends a chain makes all at once.
     able = scheduled & (linked.length == 0) & ~refused & _striped(operands, shapes, source, result)
     dimensions = operands.dimensions
-    alike = operands.is_type(*_ONE_TO_ONE)
+    alike = operands.is_type(*_ONE_TO_ONE).copy()
     alike &= dimensions[source].prod(axis=1) == dimensions[result].prod(axis=1)
     whole = wholes(subgraph, operands, refused)
     inside, outside = size[source], size[whole[result]]

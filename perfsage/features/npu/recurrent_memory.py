@@ -61,7 +61,7 @@ def lstms_of(subgraph: Subgraph, operands: Operands, shapes: Float64) -> Lstms:
 
 def recurrent_refusals(columns: Columns, operands: Operands) -> Flags:
     """Return which operators are LSTMs of a kind that Vela leaves to the CPU, bool[n]."""
-    refused = operands.is_type(LSTM)
+    refused = operands.is_type(LSTM).copy()
     rows = np.flatnonzero(refused)
     if len(rows):
         missing = (_inputs(columns, rows, GATE_SLOTS, -1) < 0).any(axis=1)
