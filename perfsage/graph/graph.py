@@ -78,6 +78,11 @@ class Subgraph:
         """Where the operators of each subgraph that was joined begin, and where the last ones end."""
         return np.array([0, len(self.columns.operator_type)])
 
+    def begins(self, rows: Array) -> Array:
+        """Return where the operators begin of the subgraph that was joined and holds each of `rows`."""
+        starts = self.operator_starts
+        return np.asarray(starts[np.searchsorted(starts, rows, "right") - 1])
+
     def part(self, row: int) -> tuple[Subgraph, int]:
         """Return the subgraph whose operators and tensors can be looked at, and the row of `row` there."""
         return self, row

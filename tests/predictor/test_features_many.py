@@ -116,3 +116,14 @@ def test_predictions_do_not_depend_on_the_company(predictor: Predictor) -> None:
                 assert getattr(other.metrics[metric], "value", None) == pytest.approx(
                     getattr(value, "value", None), rel=1e-5
                 )
+
+
+@pytest.mark.parametrize("kind", ["SOFTMAX", "PAD"])
+@pytest.mark.parametrize("missing", ["input", "output"])
+def test_operators_without_an_input_or_an_output_are_counted(kind: str, missing: str) -> None:
+    image = T((1, 8, 8, 16), type="INT8", quantized=True)
+    ends = {"input": ([-1], [1]), "output": ([0], [-1])}[missing]
+    graph = read_graph(model_bytes([Part([image, image], [Op(kind, *ends)], [0], [1])]))
+    features = extract_features(graph)
+    assert features.operators == 1
+    assert np.isfinite(features.physical).all()

@@ -45,7 +45,7 @@ def _once(subgraph: Subgraph, operands: Operands, added: Float64) -> Float64:
     made = np.zeros(len(added))
     rows = np.flatnonzero(added)
     size = round_up(added[rows], ALIGNMENT)
-    graph = subgraph.spans[0][operands.data[rows]]
+    graph = subgraph.begins(rows)
     firsts: dict[tuple[int, float], int] = {}
     for row, begin, bytes_ in zip(rows.tolist(), graph.tolist(), size.tolist(), strict=True):
         firsts.setdefault((begin, bytes_), row)

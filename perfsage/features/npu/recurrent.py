@@ -200,7 +200,7 @@ def _stored(subgraph: Subgraph, operands: Operands, lstms: Lstms, coded: Float64
     layers = 2 * GATES
     weights = coded.reshape(len(lstms.rows), layers, -1).sum(axis=1)
     scales = layers * SCALE_BYTES * lstms.units[:, None]
-    graph = subgraph.spans[0][operands.result[lstms.rows]]
+    graph = subgraph.begins(lstms.rows)
     first = np.zeros(len(graph), dtype=np.bool_)
     first[np.unique(graph, return_index=True)[1]] = True
     return np.asarray(weights + scales + np.where(_U85 & first[:, None], _TABLE_BYTES, 0.0))

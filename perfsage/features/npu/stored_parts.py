@@ -121,7 +121,7 @@ def _once(subgraph: Subgraph, operands: Operands, rows: NDArray[np.int64], keys:
     """Return which of `rows` are the first of their graph with such `keys` [k, columns], bool[k]."""
     if len(rows) == 1:
         return np.ones(1, dtype=np.bool_)
-    graph = subgraph.spans[0][operands.result[rows]][:, None]
+    graph = subgraph.begins(rows)[:, None]
     first = np.zeros(len(rows), dtype=np.bool_)
     first[np.unique(np.concatenate([graph, keys], axis=1), axis=0, return_index=True)[1]] = True
     return first
