@@ -1,9 +1,10 @@
 """Costs as a CPU counts them: in whole tiles of vector registers, or one value at a time.
 
-XNNPACK multiplies 8-bit matrices in tiles of 16 outputs by 8 inputs, and depthwise ones 16 channels at once
-with kernels for 9 or for 25 elements. Without a vector kernel a value takes 10 to 1,000 times as long.
-Sums over these columns, fitted to 8,011 int8 networks on a core of an AMD EPYC (LiteRT 2.3.0), are off by 8 %
-on 985 others, where sums of MACs, outputs and bytes are off by 34 %. All weights here come from such fits.
+Latencies of LiteRT with XNNPACK are as if 8-bit matrices were multiplied in tiles of 16 outputs by 8 inputs,
+and depthwise ones 16 channels at once by kernels for 9 or for 25 elements; beyond, a MAC takes 13 times as
+long. That is inferred from fits: no kernel was looked at. Sums over these columns, fitted to 8,011 int8
+networks on a core of an AMD EPYC (LiteRT 2.3.0), are off by 8 % on 985 others, by which the constants were
+chosen, where sums of MACs, outputs and bytes are off by 34 %.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ from functools import cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from perfsage.features.npu.work import Float64, round_up
 from perfsage.features.operands import Operands, operator_flags
-
-Float64 = NDArray[np.float64]
 
 CPU_COLUMNS: Final = ("tile_macs", "window_macs", "scalar_macs", "scalar_elements", "moved_bytes")
 """MACs in whole tiles, of matrices and of depthwise windows; MACs and results that are computed one at a
@@ -77,9 +76,9 @@ def _tile_macs(operands: Operands, shapes: Float64, taps: Float64) -> Float64:
     """Return the MACs of convolutions and matrices in whole tiles, with what results and look-ups take."""
     convolves = operands.is_type("CONV_2D")
     rows = shapes[:, :3].prod(axis=1)
-    outputs = _up(shapes[:, 3], _OUTPUTS)
+    outputs = round_up(shapes[:, 3], _OUTPUTS)
     quantized = operands.element_types()[:, 0] <= 1
-    depth = np.where(quantized, _up(shapes[:, 9], _DEPTH), shapes[:, 9])
+    depth = np.where(quantized, round_up(shapes[:, 9], _DEPTH), shapes[:, 9])
     begun = rows + _TILE_ROWS * np.ceil(rows / _ROWS)
     made = begun * outputs * taps * depth + _STORE_MACS * rows * outputs
     # A convolution of one element a time reads rows where they lie.
@@ -91,7 +90,7 @@ def _window_macs(operands: Operands, shapes: Float64, taps: Float64) -> Float64:
     """Return the MACs of depthwise convolutions by the kernels for 9 and 25 elements, 0 for larger."""
     small, large = _WINDOWS
     steps = np.where(taps <= small, small, np.where(taps <= large, large, 0))
-    made = shapes[:, :3].prod(axis=1) * _up(shapes[:, 3], _OUTPUTS) * steps
+    made = shapes[:, :3].prod(axis=1) * round_up(shapes[:, 3], _OUTPUTS) * steps
     return np.where(operands.is_type("DEPTHWISE_CONV_2D"), made, 0.0)
 
 
@@ -103,7 +102,3 @@ def _weights(kind: str) -> Float64:
     for name, weight in table.items():
         made[operator_flags((name,))] = weight
     return made
-
-
-def _up(values: Float64, multiple: int) -> Float64:
-    return np.asarray(np.ceil(values / multiple) * multiple)

@@ -14,7 +14,7 @@ from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
-from perfsage.features.npu.fetch import FETCHED, SCALE_BYTES
+from perfsage.features.npu.fetch import FETCHED
 from perfsage.features.npu.formats import EDGE, TABLES, in_phases
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.lowering import work_of
@@ -26,7 +26,7 @@ from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.slices import SPLIT_DEPTH
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.staged import staged_bytes
-from perfsage.features.npu.stored import coded_weights, stored_bytes
+from perfsage.features.npu.stored import coded_weights, stored_bytes, whole_scales
 from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, used_streams
 from perfsage.features.npu.work import (
     BY_OUTPUT,
@@ -87,8 +87,7 @@ class Plan:
     @property
     def copied(self) -> Float64:
         """The bytes of weights and scales that are copied to SRAM, float64[n, limits]; else 0."""
-        granule = round_up(np.maximum(self.cost["micro"][:, _LIMITED], 1.0), SCALES_AT_ONCE)
-        scales = SCALE_BYTES * round_up(self.work.out_c[:, None], granule)
+        scales = whole_scales(self.work.out_c, self.cost["micro"][:, _LIMITED])
         bytes_ = round_up(self.coded[:, _LIMITED] + scales, SPLIT_DEPTH)
         return np.where(self.fetch.kept[:, _LIMITED], bytes_, 0.0)
 

@@ -47,7 +47,7 @@ def turned_room(subgraph: Subgraph, operands: Operands, refused: Flags, *, u85: 
     second = operands.second[rows]
     depth, elements = operands.dimensions[second, 2], operands.elements[second]
     stored = elements / np.maximum(depth, 1.0) * round_up(depth, BRICK) if u85 else elements
-    copies, begin = round_up(stored, BRICK), subgraph.spans[0][second]
+    copies, begin = round_up(stored, BRICK), subgraph.begins(rows)
     change, once = np.zeros((2, len(refused) + 1))
     np.add.at(change, begin, copies)
     np.add.at(change, rows + 1, -copies)

@@ -84,8 +84,13 @@ def _scales(work: Work, micro: Float64) -> Float64:
     """Return the bytes of scales and biases, float64[n, d]; `micro` [n, d] are U85's microblocks."""
     channels = work.out_c[:, None]
     each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), ALIGNMENT) * used_streams(work.out_c)
-    whole = SCALE_BYTES * round_up(channels, round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE))
-    return np.where(_U85, whole, each)
+    return np.where(_U85, whole_scales(work.out_c, micro), each)
+
+
+def whole_scales(channels: Float64, micro: Float64) -> Float64:
+    """Return the bytes of scales for whole microblocks of U85, float64[n, d], for so many `channels` [n]."""
+    granule = round_up(np.maximum(micro, 1.0), SCALES_AT_ONCE)
+    return SCALE_BYTES * round_up(channels[:, None], granule)
 
 
 def _fill_slices(
