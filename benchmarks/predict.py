@@ -92,7 +92,7 @@ def network_rows(graph: Graph, devices: int) -> dict[str, Callable[[], object]]:
     inputs = to_tensors(batch, term_columns(batch.physical).astype(np.float32), torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(network, Path(folder) / "model.onnx")
-        session = NetworkSession(Path(folder) / "model.onnx", threads=1)
+        session = NetworkSession(Path(folder) / "model.onnx")
 
     def by_index() -> object:
         neighbours = index_neighbours(inputs.source, inputs.target, len(inputs.type_index))

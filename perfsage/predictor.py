@@ -46,7 +46,7 @@ CALL_OPERATORS = 2_000
 on then stays in a core's cache, and an operator takes a quarter less time than in calls of 20,000."""
 
 
-def load_predictor(path_or_name: str | os.PathLike[str] = "default", *, threads: int = 1) -> Predictor:
+def load_predictor(path_or_name: str | os.PathLike[str] = "default") -> Predictor:
     """Load a predictor from its folder, or one that ships with the package by its name.
 
     Files are checked against the manifest's hashes. PredictorError says what is missing, damaged or of
@@ -68,7 +68,7 @@ def load_predictor(path_or_name: str | os.PathLike[str] = "default", *, threads:
         manifest=manifest,
         version=version,
         calibration=calibration,
-        session=NetworkSession(folder / NETWORK_NAME, threads=threads),
+        session=NetworkSession(folder / NETWORK_NAME),
         adapted=load_adapted(folder, manifest),
     )
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import SECTION, coded_bytes
+from perfsage.features.coding import SECTION, Padding, coded_bytes
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.formats import in_phases, multiples
 from perfsage.features.npu.geometry import IS_U85
-from perfsage.features.npu.streams import MICRO_DEPTH, STREAMS, idle_streams, used_streams
+from perfsage.features.npu.streams import (
+    MICRO_DEPTH,
+    STREAMS,
+    idle_streams,
+    pads_at_end,
+    used_streams,
+)
 from perfsage.features.npu.work import (
     BY_KERNEL,
     CONVOLUTION,
@@ -51,7 +59,11 @@ def store_far_strides(
     count = (work.kernel_h * work.kernel_w)[rows, None]
     weights = operands.elements[operands.weight[rows], None] / count
     idle = idle_streams(work.out_c[rows])
-    each = coded_bytes(weights, cost["elements"][rows], STREAMS, idle, statistics[rows]) + scales[rows]
+    one = np.ones(len(rows))
+    single = replace(work.take(rows), kernel_h=one, kernel_w=one)
+    padding = Padding(pads_at_end(single, cost["micro"][rows]) & (STREAMS > 1))
+    each = coded_bytes(weights, cost["elements"][rows], STREAMS, idle, statistics[rows], padding)
+    each += scales[rows]
     made[rows] = np.where(_U85, each * count, made[rows])
 
 
