@@ -76,7 +76,7 @@ def stored_bytes(
     store_far_strides(made, operands, work, cost, scales, statistics)
     store_vacant_sections(made, operands, work, cost)
     store_phases(made, subgraph, operands, work, scales)
-    store_means_once(made, subgraph, operands, work)
+    store_means_once(made, subgraph, operands, work, fetch.slices)
     return made
 
 

@@ -119,13 +119,25 @@ def _phase_bytes(work: Work, scales: Float64) -> Float64:
     return _PHASES * (scales + bits / 8.0 * used_streams(work.out_c))
 
 
-def store_means_once(made: Float64, subgraph: Subgraph, operands: Operands, work: Work) -> None:
-    """Means of images of the same size have the same weights, and all of a graph are scaled by one number."""
+def store_means_once(
+    made: Float64, subgraph: Subgraph, operands: Operands, work: Work, slices: Float64
+) -> None:
+    """Means of images of the same size have the same weights, and all of a graph are scaled by one number.
+
+    What is cut into other `slices` [n, d] is coded in another way, and stored again.
+    """
     rows = np.flatnonzero(operands.is_type("MEAN") & (work.kind != NOTHING))
     if not len(rows):
         return
-    sizes = [operands.dimensions[each[rows]] for each in (operands.data, operands.result)]
-    made[rows] *= _once(subgraph, operands, rows, np.concatenate(sizes, axis=1))[:, None]
+    sizes = np.concatenate(
+        [operands.dimensions[each[rows]] for each in (operands.data, operands.result)], axis=1
+    )
+    count = slices[rows]
+    first = np.repeat(_once(subgraph, operands, rows, sizes)[:, None], count.shape[1], axis=1)
+    for place in np.flatnonzero((count != count[:1]).any(axis=0)):
+        keys = np.concatenate([sizes, count[:, place : place + 1]], axis=1)
+        first[:, place] = _once(subgraph, operands, rows, keys)
+    made[rows] *= first
     made[rows] += ALIGNMENT * _once(subgraph, operands, rows, np.zeros((len(rows), 0)))[:, None]
 
 
