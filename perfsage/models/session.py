@@ -34,8 +34,8 @@ class RawOutputs:
 class NetworkSession:
     """An ONNX Runtime session over a predictor's `model.onnx`, on one thread.
 
-    With two, ONNX Runtime 1.32 adds up rows of the same graph at the same time and loses some: totals of a call
-    of 64 graphs were up to a half too low.
+    With two, ONNX Runtime 1.32 adds up rows of the same graph at the same time and loses some: totals of a
+    call of 64 graphs were up to a half too low.
     """
 
     def __init__(self, path: Path) -> None:
