@@ -103,18 +103,24 @@ def multiples(operands: Operands) -> NDArray[np.float64]:
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return tensors that a fully connected layer sees as an image of another shape than others do."""
     made = [np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2)]
-    layers = operands.is_type("FULLY_CONNECTED")
-    sides = operands.dimensions[operands.result][:, :3]
-    laid = np.zeros(len(layers), dtype=np.bool_)
-    for row in np.flatnonzero(layers & (sides[:, 2] > 1)):
-        rows = int(sides[row].prod())
-        laid[row] = rows // squarest(rows) != sides[row, 2]
+    laid = rows_as_image(subgraph, operands)
     if not laid.any():
         return made[0]
     for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
         for place, those in enumerate((laid, ~laid & ~operands.is_type(*FUNCTIONS))):
             made[place][table.values[those[table.row_indices] & (table.values >= 0)]] = True
     return np.asarray(made[0] & made[1])
+
+
+@remembered
+def rows_as_image(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which fully connected layers have their rows laid out as an image of another shape, bool[n]."""
+    sides = operands.dimensions[operands.result][:, :3]
+    laid = np.zeros(len(sides), dtype=np.bool_)
+    for row in np.flatnonzero(operands.is_type("FULLY_CONNECTED") & (sides[:, 2] > 1)):
+        rows = int(sides[row].prod())
+        laid[row] = rows // squarest(rows) != sides[row, 2]
+    return laid
 
 
 @lru_cache(maxsize=1024)
