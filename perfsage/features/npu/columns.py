@@ -188,7 +188,8 @@ def _transfers(
 def _tails(work: Work, operands: Operands, cycles: Float64) -> Float64:
     """Return the cycles of what ends an operator of so many `cycles`, float64[n, d].
 
-    U55 and U65 scale a mean at last, and of many convolutions the last one is a small part. All scale squares.
+    U55 and U65 scale a mean at last, and of many convolutions the last one is a small part. Squares are
+    scaled on all.
     """
     ends = operands.is_type("MEAN")[:, None] & (np.array(IS_U85) == 0)
     channels = work.out_c[:, None]

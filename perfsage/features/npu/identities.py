@@ -1,4 +1,4 @@
-"""Transposes that leave every element where it is: Vela 5 takes them for reshapes (`RewriteIdentityTranspose`)."""
+"""Transposes that leave every element where it is, which Vela 5 takes for reshapes."""
 
 from __future__ import annotations
 

@@ -25,9 +25,7 @@ from perfsage.features.npu.systems import systems_of
 from perfsage.features.npu.work import ELEMENTWISE, INTEGER_BYTES, POOLING, Float64, Work
 
 _ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "passes")
-_SCALED = [
-    2.0 * g.integer_cycles.chained if g.generation == 85 else g.integer_cycles.two for g in GEOMETRIES
-]
+_SCALED = [2.0 * g.integer_cycles.chained if g.generation == 85 else g.integer_cycles.two for g in GEOMETRIES]
 Sides = tuple[Float64, Float64, Float64]
 
 
