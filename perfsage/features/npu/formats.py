@@ -24,6 +24,8 @@ BRICKS, LINEAR, EDGE = range(3)
 BRICK = 16
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
+FEW_CHANNELS, LEAST_TURNED = 8, 16
+"""Softmaxes of fewer channels get another shape; those of fewer rows or columns are not transposed first."""
 ARITHMETIC = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 TABLES = (
     *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
@@ -52,7 +54,8 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
     `refused` bool[n] goes to and from the CPU, `rows` bool[n, 2] is as `in_rows` says.
     """
-    renamed = renaming(operands) | _flattening(operands) | mean_over_channels(subgraph.columns, operands)
+    renamed = renaming(operands) & ~operands.is_type("SOFTMAX")
+    renamed |= _flattening(operands) | mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for linear, kind in ((renamed[:, None] | rows, LINEAR), (np.stack([refused, refused], axis=1), EDGE)):
         for place, table in enumerate((subgraph.columns.operator_inputs, subgraph.columns.operator_outputs)):
@@ -73,11 +76,21 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
 def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
     """Return which operators need what they read and what they write in rows, bool[n, 2]."""
-    both = operands.is_type(*() if u85 else _ROWS)
+    both = operands.is_type("SOFTMAX", *() if u85 else _ROWS)
     read = both | (operands.is_type("ARG_MAX") & u85)
+    if u85:
+        read &= ~_turned(operands)
     return np.stack([read, both | (in_phases(subgraph, operands) & (not u85))], axis=1)
 
 
+def _turned(operands: Operands) -> Flags:
+    """Return which softmaxes begin by putting channels first, and read these as they come, bool[n]."""
+    batch, height, width, depth = operands.dimensions[operands.data].T
+    across = np.where(width > 1, width, batch * height)
+    return operands.is_type("SOFTMAX") & (across >= LEAST_TURNED) & (depth >= FEW_CHANNELS)
+
+
+@remembered
 def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which operators double an image in four phases on U55 and U65, each every other pixel."""
     doubled = operands.is_type("RESIZE_BILINEAR")
