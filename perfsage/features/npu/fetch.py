@@ -193,5 +193,7 @@ def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Fl
     cores = np.where(systems.is_u65, systems.cores, 1.0)
     most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
     run = np.where(whole, depth * blocks.width, np.minimum(depth * work.wide, most))
-    run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
+    # What is chained to others has its first result in bricks, wherever the last one goes.
+    bricks = (work.target == BRICKS) | (work.chained > 0)
+    run = np.where(bricks, BRICK * blocks.width * cores, run)
     return burst_waste(burst, run)
