@@ -144,13 +144,14 @@ def squarest(rows: int) -> int:
 
 
 def _leave(subgraph: Subgraph, operands: Operands, refused: Flags, formats: NDArray[np.int64]) -> None:
-    """What is computed as a part of what leaves the graph alone is written there."""
+    """What is computed as a part of what leaves the graph alone is written there; so is what is in rows."""
     table = subgraph.columns.operator_inputs
-    leaving = operands.is_type("CONCATENATION") & (formats[operands.result] == EDGE) & ~refused
+    leaving = operands.is_type("CONCATENATION") & (formats[operands.result] != BRICKS) & ~refused
     if leaving.any():
-        parts = table.values[leaving[table.row_indices]]
-        computed = makers(subgraph, operands, refused)[parts] >= 0
-        formats[parts[computed & (operands.readers[parts] == 1)]] = EDGE
+        there = leaving[table.row_indices]
+        parts, kinds = table.values[there], formats[operands.result[table.row_indices[there]]]
+        written = (makers(subgraph, operands, refused)[parts] >= 0) & (operands.readers[parts] == 1)
+        formats[parts[written]] = kinds[written]
 
 
 def renaming(operands: Operands) -> Flags:
