@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfsage.features.npu.blocks import SUM_BYTES, Blocks
-from perfsage.features.npu.blocks_alone import GRANULE, MOST
+from perfsage.features.npu.blocks_alone import GRANULE, MOST, input_units
 from perfsage.features.npu.blocks_u85 import choose_blocks_u85
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
@@ -48,13 +48,15 @@ def choose_blocks_straight(
     rows = np.maximum(np.floor(area / width / micro[:, 0]), 1.0) * micro[:, 0]
     height = np.where(whole, np.minimum(blocks.height, rows), blocks.height)
     depth = np.where(whole, depth, blocks.depth)
-    elements = np.where(whole, height * width * depth, blocks.input_elements)
+    # Inputs come in whole units of channels.
+    inner = round_up(depth, input_units(geometry, micro, depth[:, None])[2, :, 0])
+    elements = np.where(whole, height * width * inner, blocks.input_elements)
     return replace(
         blocks,
         height=height,
         width=width,
         depth=depth,
         input_width=np.where(whole, width, blocks.input_width),
-        input_depth=np.where(whole, depth, blocks.input_depth),
+        input_depth=np.where(whole, inner, blocks.input_depth),
         input_elements=elements,
     )
