@@ -87,7 +87,8 @@ def _turned(operands: Operands) -> Flags:
     """Return which softmaxes begin by putting channels first, and read these as they come, bool[n]."""
     batch, height, width, depth = operands.dimensions[operands.data].T
     across = np.where(width > 1, width, batch * height)
-    return operands.is_type("SOFTMAX") & (across >= LEAST_TURNED) & (depth >= FEW_CHANNELS)
+    turned: Flags = operands.is_type("SOFTMAX") & (across >= LEAST_TURNED) & (depth >= FEW_CHANNELS)
+    return turned
 
 
 @remembered
