@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import fields
 from functools import cache, wraps
 from typing import Any, TypeVar, cast
@@ -62,6 +63,14 @@ class Operands:
         if names not in self._of_types:
             self._of_types[names] = _protected(operator_flags(names)[self.type])
         return self._of_types[names]
+
+    def retyped(self, rows: NDArray[np.int64], name: str) -> Operands:
+        """Return the same operands with the operators in `rows` taken for those of another builtin type."""
+        made = copy(self)
+        made.type = self.type.copy()
+        made.type[rows] = np.flatnonzero(operator_flags((name,)))[0]
+        made.answers, made._of_types = {}, {}
+        return made
 
     def shapes(self, window: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return float64[n, 11]: output n h w c, input h w c, kernel h w c, elements of the second input.

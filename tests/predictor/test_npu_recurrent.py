@@ -32,6 +32,12 @@ def _ratios(device: str, data: bytes) -> list[float]:
     return [ours_ / its if its else np.nan for ours_, its in zip(mine, theirs, strict=True)]
 
 
+@pytest.mark.parametrize("device", WITH_DRAM)
+def test_small_lstms_are_planned_where_images_are(device: str) -> None:
+    data = _data(lambda b, x: b.lstm(b.lstm(x, 16), 16), 1, 12, 13)
+    assert _ratios(device, data)[0] == pytest.approx(1.0, rel=0.12)
+
+
 def _reduced(b: Builder, x: Tensor, name: str, axes: Sequence[int]) -> Tensor:
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
     out = b._like("reduced", x, shape)

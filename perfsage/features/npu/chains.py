@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.formats import ARITHMETIC, makers
+from perfsage.features.npu.formats import ARITHMETIC, makers, rows_as_image
 from perfsage.features.npu.fusing import made_of_several
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
@@ -45,8 +45,9 @@ def chains(
     maker, elements = makers(subgraph, operands, refused), operands.elements
     sources = np.stack([operands.data, operands.second], axis=1)
     fitting = (operands.readers[sources] == 1) & (elements[sources] == elements[operands.result][:, None])
-    # Nothing is done on the way out of several operators.
-    fitting &= ~made_of_several(subgraph, operands)[maker[sources]]
+    # Nothing is done on the way out of several operators, nor of another shape.
+    unfit = made_of_several(subgraph, operands) | rows_as_image(subgraph, operands)
+    fitting &= ~unfit[maker[sources]]
     before = np.where(fitting, maker[sources], -1).max(axis=1)
     within = operands.is_type(*_CHAINED) & (before >= 0) & ~refused & (owner == np.arange(count))
     link = np.where(within, owner[np.maximum(before, 0)], np.arange(count))

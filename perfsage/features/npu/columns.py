@@ -25,6 +25,7 @@ from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.slices import SPLIT_DEPTH
 from perfsage.features.npu.spills import Spills
+from perfsage.features.npu.squares import scaled_squares
 from perfsage.features.npu.staged import staged_bytes
 from perfsage.features.npu.stored import coded_weights, stored_bytes, whole_scales
 from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, used_streams
@@ -35,6 +36,7 @@ from perfsage.features.npu.work import (
     NOTHING,
     POOLING,
     SPILL_BYTES,
+    SQUARES,
     Flags,
     Float64,
     Work,
@@ -186,12 +188,16 @@ def _transfers(
 def _tails(work: Work, operands: Operands, cycles: Float64) -> Float64:
     """Return the cycles of what ends an operator of so many `cycles`, float64[n, d].
 
-    U55 and U65 scale a mean at last, and of many convolutions the last one is a small part.
+    U55 and U65 scale a mean at last, and of many convolutions the last one is a small part. Squares are
+    scaled on all.
     """
     ends = operands.is_type("MEAN")[:, None] & (np.array(IS_U85) == 0)
     channels = work.out_c[:, None]
     issued = ((_EDGE_LATENCY + channels / _EDGE_RATE) / SCALED_BLOCK + _SCALED) / 4.0
     tails = np.where(ends, channels * np.maximum(_SCALED, issued), np.inf)
+    squares = np.flatnonzero(work.kind == SQUARES)
+    if len(squares):
+        tails[squares] = scaled_squares(work)[squares]
     return np.where((work.far == BY_OUTPUT)[:, None], cycles / work.batch[:, None], tails)
 
 

@@ -12,6 +12,7 @@ from perfsage.features.npu.cascades import is_tight
 from perfsage.features.npu.columns import npu_columns, planned
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK
+from perfsage.features.npu.identities import without_identities
 from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
@@ -34,11 +35,13 @@ def npu_estimate(subgraph: Subgraph, operands: Operands, statistics: Statistics)
     seen = by_signature(subgraph)
     known = operands if seen is subgraph else Operands(seen)
     refused = refusals(seen.columns, known, known.shapes(windows(seen)))
+    known = without_identities(seen, known, refused)
     order = execution_order(seen, known, refused)
     if (np.diff(order) == 1).all():
         return refused, _in_order(seen, known, statistics, refused)
     later = rescheduled(seen, order)
-    made = np.empty_like(found := _in_order(later, Operands(later), statistics[order], refused[order]))
+    known = without_identities(later, Operands(later), refused[order])
+    made = np.empty_like(found := _in_order(later, known, statistics[order], refused[order]))
     made[order] = found
     return refused, made
 

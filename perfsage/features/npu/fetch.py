@@ -63,7 +63,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     """Return what is moved for one of each batch; scales come for multiples of `granule` channels."""
     far_in, far_out = _is_far(work, systems)
     read_waste = _read_waste(work, systems, blocks, far_in)
-    write_waste = _write_waste(work, systems, blocks, far_out)
+    write_waste = _write_waste(work, systems, blocks, far_out, work.larger)
     elements = _reads(work, blocks)
     both = _mean_waste(work, systems, blocks, far_in, read_waste)
     read = elements * np.where(work.binary, both, read_waste)
@@ -87,7 +87,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
         round_up(scales, BRICK),
         over_image,
         elements / np.where(work.is_matrix, ceil_div(work.out_c, blocks.depth), 1.0),
-        *_transfers(work, systems, blocks, read_waste, write_waste),
+        *_transfers(work, systems, blocks, read_waste),
     )
 
 
@@ -98,9 +98,11 @@ def _is_far(work: Work, systems: Systems) -> tuple[Flags, Flags]:
 
 
 def _transfers(
-    work: Work, systems: Systems, blocks: Blocks, read_waste: Float64, write_waste: Float64
+    work: Work, systems: Systems, blocks: Blocks, read_waste: Float64
 ) -> tuple[Float64, Float64, Float64, Float64]:
     """Return the cycles of reading one block and of writing one, and the same at the graph's ends."""
+    # A single block does not see what its results lie beside.
+    write_waste = _write_waste(work, systems, blocks, _is_far(work, systems)[1], 1.0)
     high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
@@ -115,7 +117,7 @@ def _transfers(
     leave = np.where(leaves, edge.write_latency, near.write_latency)
     outside = np.ones(len(work), dtype=np.bool_)
     far_read = read * _read_waste(work, systems, blocks, outside)
-    far_written = written * _write_waste(work, systems, blocks, outside)
+    far_written = written * _write_waste(work, systems, blocks, outside, 1.0)
     leave_far = edge.write_latency + np.floor(far_written / edge.rate)
     leave += np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate))
     # What is chained to others has no place of its own, and stays planned for where images are.
@@ -185,13 +187,18 @@ def _mean_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags, first:
     return np.asarray((first + work.smaller * second) / (1.0 + work.smaller))
 
 
-def _write_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
+def _write_waste(
+    work: Work, systems: Systems, blocks: Blocks, far: Flags, larger: Float64 | float
+) -> Float64:
+    """Return how many bytes are moved for each that is written, into what has so many times the channels."""
     burst = np.where(far, systems.edge.burst, systems.near.burst)
     # Blocks of U85 have at least a brick of channels.
     depth = np.where(work.larger > 1, np.maximum(blocks.depth, BRICK), blocks.depth)
-    whole = (depth <= BRICK) & (work.out_c * work.larger == depth)
+    whole = (depth <= BRICK) & (work.out_c * larger == depth)
     cores = np.where(systems.is_u65, systems.cores, 1.0)
     most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
     run = np.where(whole, depth * blocks.width, np.minimum(depth * work.wide, most))
-    run = np.where(work.target == BRICKS, BRICK * blocks.width * cores, run)
+    # What is chained to others has its first result in bricks, wherever the last one goes.
+    bricks = (work.target == BRICKS) | (work.chained > 0)
+    run = np.where(bricks, BRICK * blocks.width * cores, run)
     return burst_waste(burst, run)

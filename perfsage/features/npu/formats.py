@@ -24,6 +24,8 @@ BRICKS, LINEAR, EDGE = range(3)
 BRICK = 16
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
+FEW_CHANNELS, LEAST_TURNED = 8, 16
+"""Softmaxes of fewer channels get another shape; those of fewer rows or columns are not transposed first."""
 ARITHMETIC = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 TABLES = (
     *("LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "PRELU", "ELU", "GELU"),
@@ -52,7 +54,8 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
     `refused` bool[n] goes to and from the CPU, `rows` bool[n, 2] is as `in_rows` says.
     """
-    renamed = renaming(operands) | _flattening(operands) | mean_over_channels(subgraph.columns, operands)
+    renamed = renaming(operands) & ~operands.is_type("SOFTMAX")
+    renamed |= _flattening(operands) | mean_over_channels(subgraph.columns, operands)
     formats = np.full(operands.absent + 1, BRICKS, dtype=np.int64)
     for linear, kind in ((renamed[:, None] | rows, LINEAR), (np.stack([refused, refused], axis=1), EDGE)):
         for place, table in enumerate((subgraph.columns.operator_inputs, subgraph.columns.operator_outputs)):
@@ -73,11 +76,22 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
 
 def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
     """Return which operators need what they read and what they write in rows, bool[n, 2]."""
-    both = operands.is_type(*() if u85 else _ROWS)
+    both = operands.is_type("SOFTMAX", *() if u85 else _ROWS)
     read = both | (operands.is_type("ARG_MAX") & u85)
+    if u85:
+        read &= ~_turned(operands)
     return np.stack([read, both | (in_phases(subgraph, operands) & (not u85))], axis=1)
 
 
+def _turned(operands: Operands) -> Flags:
+    """Return which softmaxes begin by putting channels first, and read these as they come, bool[n]."""
+    batch, height, width, depth = operands.dimensions[operands.data].T
+    across = np.where(width > 1, width, batch * height)
+    turned: Flags = operands.is_type("SOFTMAX") & (across >= LEAST_TURNED) & (depth >= FEW_CHANNELS)
+    return turned
+
+
+@remembered
 def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which operators double an image in four phases on U55 and U65, each every other pixel."""
     doubled = operands.is_type("RESIZE_BILINEAR")
@@ -103,18 +117,24 @@ def multiples(operands: Operands) -> NDArray[np.float64]:
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return tensors that a fully connected layer sees as an image of another shape than others do."""
     made = [np.zeros(operands.absent + 1, dtype=np.bool_) for _ in range(2)]
-    layers = operands.is_type("FULLY_CONNECTED")
-    sides = operands.dimensions[operands.result][:, :3]
-    laid = np.zeros(len(layers), dtype=np.bool_)
-    for row in np.flatnonzero(layers & (sides[:, 2] > 1)):
-        rows = int(sides[row].prod())
-        laid[row] = rows // squarest(rows) != sides[row, 2]
+    laid = rows_as_image(subgraph, operands)
     if not laid.any():
         return made[0]
     for table in (subgraph.columns.operator_inputs, subgraph.columns.operator_outputs):
         for place, those in enumerate((laid, ~laid & ~operands.is_type(*FUNCTIONS))):
             made[place][table.values[those[table.row_indices] & (table.values >= 0)]] = True
     return np.asarray(made[0] & made[1])
+
+
+@remembered
+def rows_as_image(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which fully connected layers have their rows laid out as an image of another shape, bool[n]."""
+    sides = operands.dimensions[operands.result][:, :3]
+    laid = np.zeros(len(sides), dtype=np.bool_)
+    for row in np.flatnonzero(operands.is_type("FULLY_CONNECTED") & (sides[:, 2] > 1)):
+        rows = int(sides[row].prod())
+        laid[row] = rows // squarest(rows) != sides[row, 2]
+    return laid
 
 
 @lru_cache(maxsize=1024)
@@ -125,13 +145,14 @@ def squarest(rows: int) -> int:
 
 
 def _leave(subgraph: Subgraph, operands: Operands, refused: Flags, formats: NDArray[np.int64]) -> None:
-    """What is computed as a part of what leaves the graph alone is written there."""
+    """What is computed as a part of what leaves the graph alone is written there; so is what is in rows."""
     table = subgraph.columns.operator_inputs
-    leaving = operands.is_type("CONCATENATION") & (formats[operands.result] == EDGE) & ~refused
+    leaving = operands.is_type("CONCATENATION") & (formats[operands.result] != BRICKS) & ~refused
     if leaving.any():
-        parts = table.values[leaving[table.row_indices]]
-        computed = makers(subgraph, operands, refused)[parts] >= 0
-        formats[parts[computed & (operands.readers[parts] == 1)]] = EDGE
+        there = leaving[table.row_indices]
+        parts, kinds = table.values[there], formats[operands.result[table.row_indices[there]]]
+        written = (makers(subgraph, operands, refused)[parts] >= 0) & (operands.readers[parts] == 1)
+        formats[parts[written]] = kinds[written]
 
 
 def renaming(operands: Operands) -> Flags:

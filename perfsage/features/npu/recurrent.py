@@ -58,10 +58,14 @@ _U85 = np.array(IS_U85, dtype=np.bool_)
 _NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
 _WRITTEN_INSIDE = np.array([g.edge.write_latency - g.near.write_latency for g in GEOMETRIES])
 """Cycles that a step saves where its result does not leave the graph."""
-_READ_OUTSIDE = np.array(
-    [g.edge.read_latency - g.near.read_latency if g.generation == 65 else 0.0 for g in GEOMETRIES]
+_PLANNED_OUTSIDE = np.array(
+    [
+        (g.edge.read_latency - g.near.read_latency)
+        + (g.edge.write_latency - g.near.write_latency if g.generation == 85 else 0.0)
+        for g in GEOMETRIES
+    ]
 )
-"""U65 plans its copies of weights while what is read is still taken to lie in DRAM."""
+"""Copies of weights are planned while what is read, and written on U85, is still taken to lie in DRAM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ def _layers(work: Work, lstms: Lstms) -> Work:
         "kind": none + CONVOLUTION,
         "kind_u85": none + CONVOLUTION,
         "output": none + OUTPUT_KINDS.index("other"),
+        # U85 adds both layers on the way out: what they make stays planned for where images are.
+        "chained": np.ones(count),
         "out_w": np.repeat(lstms.together, 2),
         "in_w": np.repeat(lstms.together, 2),
         "out_c": np.repeat(lstms.units, 2),
@@ -157,7 +163,7 @@ def _two_steps(made: Float64, coded: Float64, clamp: Float64) -> tuple[dict[str,
     table = np.zeros((count, 2, GATES, _GATE_ROWS, *made.shape[1:]))
     table[:, :, :, :2] = made.reshape(count, 1, 1, 2, *made.shape[1:])
     for name in TIMES:
-        table[:, :, :, 2, COSTS.index(name)] = clamp[:, None, None, None] + _READ_OUTSIDE
+        table[:, :, :, 2, COSTS.index(name)] = clamp[:, None, None, None] + _PLANNED_OUTSIDE
     spread = np.zeros((count, 2, GATES, _GATE_ROWS, coded.shape[1]))
     spread[:, :, :, :2] = coded.reshape(count, 1, GATES, 2, -1)
     table = table.reshape(-1, *made.shape[1:])

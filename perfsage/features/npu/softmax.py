@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from perfsage.features.npu.deep_shapes import deep_shape
-from perfsage.features.npu.formats import BRICK
+from perfsage.features.npu.formats import BRICK, FEW_CHANNELS
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
 
-FEW_CHANNELS, FEW_ELEMENTS = 8, 16
+FEW_ELEMENTS = 16
 """Arithmetic on fewer channels is laid out anew, so that it has more, but for so few elements."""
 _ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "enlarged")
 

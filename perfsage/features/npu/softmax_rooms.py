@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.cascades import Ranges
-from perfsage.features.npu.formats import BRICK
-from perfsage.features.npu.softmax import FEW_CHANNELS, FEW_ELEMENTS
+from perfsage.features.npu.formats import BRICK, FEW_CHANNELS
+from perfsage.features.npu.softmax import FEW_ELEMENTS
 from perfsage.features.npu.softmax_spills import kept_of
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.work import INTEGER_BYTES, SPILL_BYTES, Flags, Float64, round_up

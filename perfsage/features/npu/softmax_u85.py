@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import moved
 from perfsage.features.npu.fitted_u85 import fitted_blocks, fitted_sums
-from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, LINEAR
+from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, FEW_CHANNELS, LEAST_TURNED, LINEAR
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.pace import paced
-from perfsage.features.npu.softmax import FEW_CHANNELS, FEW_ELEMENTS, Sizes, laid_out, sizes_of
+from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of
 from perfsage.features.npu.softmax_spills import Places, places_of, turned_spills, written
 from perfsage.features.npu.systems import MemoryRows, Systems, systems_of
 from perfsage.features.npu.work import INTEGER_BYTES, POOLING, Flags, Float64, Work, ceil_div, round_up
 
-LEAST_TURNED = 16
-"""Channels are put first where so many pixels of a row take their place."""
 SUM_DEPTH = 32.0
 """Channels of integers that are summed at once."""
 BRICK_BYTES = INTEGER_BYTES * BRICK

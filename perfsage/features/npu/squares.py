@@ -18,13 +18,14 @@ from perfsage.features.npu.blocks_u85 import choose_blocks_u85
 from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import MOST_WRITTEN, moved, stored
-from perfsage.features.npu.formats import BRICKS, EDGE, LINEAR
-from perfsage.features.npu.geometry import Geometry, Memory
+from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, LINEAR
+from perfsage.features.npu.geometry import GEOMETRIES, Geometry
 from perfsage.features.npu.integers import Costs
 from perfsage.features.npu.systems import systems_of
 from perfsage.features.npu.work import ELEMENTWISE, INTEGER_BYTES, POOLING, Float64, Work
 
 _ONES = ("kernel_h", "kernel_w", "stride_h", "stride_w", "span_h", "span_w", "passes")
+_SCALED = [2.0 * g.integer_cycles.chained if g.generation == 85 else g.integer_cycles.two for g in GEOMETRIES]
 Sides = tuple[Float64, Float64, Float64]
 
 
@@ -68,6 +69,12 @@ def _chained(work: Work, geometry: Geometry, first: Sides, second: Sides, out: F
     return Costs(made, read + 3.0 * INTEGER_BYTES * bricks + out, np.zeros(len(work)))
 
 
+def scaled_squares(work: Work) -> Float64:
+    """Return the cycles of what comes last, float64[n, d]: U85 squares integers as it scales them."""
+    elements = _elements((work.out_h, work.out_w, work.out_c), BRICKS)
+    return np.asarray(elements[:, None] * _SCALED)
+
+
 def _zeros_waste(work: Work, geometry: Geometry) -> Float64:
     """Return how many bytes of zeros are moved for each that is read: blocks may have few channels."""
     blocks = integer_blocks(replace(work, kind=np.full_like(work.kind, ELEMENTWISE)), geometry, streamed=True)
@@ -95,7 +102,7 @@ def _cast(work: Work, geometry: Geometry, sides: Sides, element: float) -> Float
     else:
         blocks = choose_blocks(copied, geometry)
     bytes_moved = moved(copied, systems, blocks)
-    bytes_moved = replace(bytes_moved, leave=_leave(copied, geometry.near, blocks))
+    bytes_moved = replace(bytes_moved, leave=_leave(copied, geometry, blocks))
     if geometry.generation == 85:
         return np.asarray(cycles_u85(copied, systems, each, blocks, micro, bytes_moved)[:, 0])
     return np.asarray(cycles_u55(copied, systems, each, blocks, bytes_moved)[:, 0])
@@ -126,11 +133,16 @@ def _laid_out(sides: Sides) -> Sides:
     return height, width, np.where(single, sides[0] * sides[1], sides[2])
 
 
-def _leave(work: Work, memory: Memory, blocks: Blocks) -> Float64:
-    """Return the cycles until the last block of integers is written."""
+def _leave(work: Work, geometry: Geometry, blocks: Blocks) -> Float64:
+    """Return the cycles until the last block of integers is written.
+
+    On U85 others are chained to it: it has no place of its own, and stays planned in bricks where images are.
+    """
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
     written = written * np.minimum(blocks.depth, work.out_c) * INTEGER_BYTES
-    run = np.minimum(MOST_WRITTEN, INTEGER_BYTES * blocks.depth)
+    memory, run = geometry.near, np.minimum(MOST_WRITTEN, INTEGER_BYTES * blocks.depth)
+    if geometry.generation == 85:
+        memory, run = geometry.edge, INTEGER_BYTES * BRICK * blocks.width
     return memory.write_latency + np.floor(
         written * memory.burst / np.minimum(memory.burst, run) / memory.rate
     )

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfsage.features.npu.blocks import SUM_BYTES, Blocks
-from perfsage.features.npu.blocks_alone import GRANULE, MOST
+from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.blocks_alone import input_units
 from perfsage.features.npu.blocks_u85 import choose_blocks_u85
+from perfsage.features.npu.fitted_u85 import fitted
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
 
@@ -39,22 +40,22 @@ def choose_blocks_straight(
 ) -> Blocks:
     """Return the blocks of all operators of U85; `work` and `turned` bool[n] are from `untransposed`."""
     blocks = choose_blocks_u85(work, geometry, micro, part_kernel)
-    if not turned.any():
+    rows = np.flatnonzero(turned)
+    if not len(rows):
         return blocks
-    depth = np.minimum(round_up(work.out_c, GRANULE), MOST[2])
-    area = np.floor(geometry.sum_bytes / SUM_BYTES / depth)
-    whole = turned & (area >= micro[:, 0] * micro[:, 1])
-    width = np.where(whole, np.minimum(blocks.width, np.maximum(area // micro[:, 0], 1.0)), blocks.width)
-    rows = np.maximum(np.floor(area / width / micro[:, 0]), 1.0) * micro[:, 0]
-    height = np.where(whole, np.minimum(blocks.height, rows), blocks.height)
-    depth = np.where(whole, depth, blocks.depth)
-    elements = np.where(whole, height * width * depth, blocks.input_elements)
-    return replace(
-        blocks,
-        height=height,
-        width=width,
-        depth=depth,
-        input_width=np.where(whole, width, blocks.input_width),
-        input_depth=np.where(whole, depth, blocks.input_depth),
-        input_elements=elements,
-    )
+    height, width, depth = fitted(work.those(rows), geometry, micro[rows])
+    # Inputs come in whole units.
+    unit_h, unit_w, unit_c = input_units(geometry, micro[rows], depth[:, None])[:, :, 0]
+    wide, inner = round_up(width, unit_w), round_up(depth, unit_c)
+    found = {
+        "height": height,
+        "width": width,
+        "depth": depth,
+        "input_width": wide,
+        "input_depth": inner,
+        "input_elements": round_up(height, unit_h) * wide * inner,
+    }
+    columns = {name: getattr(blocks, name).copy() for name in found}
+    for name, column in columns.items():
+        column[rows] = found[name]
+    return replace(blocks, **columns)
