@@ -62,13 +62,26 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     formats[several] = np.maximum(formats[several], LINEAR)
     formats[(_laid_out(subgraph, operands) | _uneven(subgraph, operands)) & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
-    aliases = np.flatnonzero(operands.is_type(*ALIASES))
-    for row in (*aliases.tolist(), *aliases[::-1].tolist()):
-        both = [operands.data[row], operands.result[row]]
-        formats[both] = max(formats[both])
+    _pass_on(subgraph, operands, formats)
     _leave(subgraph, operands, refused, formats)
     formats[-1] = BRICKS
     return formats
+
+
+def _pass_on(subgraph: Subgraph, operands: Operands, formats: NDArray[np.int64]) -> None:
+    """Give what is named anew or cut out the format of what it is made of, in `formats`, and the other way.
+
+    What is cut out lies in what it is cut out of; what leaves the graph is copied out of that.
+    """
+    cut = operands.is_type(*PARTS)
+    views = np.flatnonzero(cut | operands.is_type(*ALIASES)).tolist()
+    made = [subgraph.columns.operator_outputs[row] for row in views]
+    for row, results in zip(views, made, strict=True):
+        formats[results] = np.maximum(formats[results], formats[operands.data[row]])
+    for row, results in zip(reversed(views), reversed(made), strict=True):
+        most = formats[results].max(initial=BRICKS)
+        if most == LINEAR or not cut[row]:
+            formats[operands.data[row]] = max(formats[operands.data[row]], most)
 
 
 def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
