@@ -51,6 +51,7 @@ SCALED_PIXELS, SCALED_GRANULE, SCALED_DEPTH = 4.0, 8.0, 128.0
 _EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
 _SCALED = np.array([geometry.integer_cycles.two for geometry in GEOMETRIES])
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
+_NEAR_RATE = np.array([g.near.rate for g in GEOMETRIES])
 _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
 """What it takes to copy the table of a function, while the operator before runs."""
 _PHASES = 4.0
@@ -140,6 +141,7 @@ def npu_columns(
     """
     work, cost, coded, fetch = plan.work, plan.cost, plan.coded, plan.fetch
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
+    _wait_in_pieces(made, cost, _pieces(subgraph, operands, work))
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
@@ -157,6 +159,22 @@ def npu_columns(
     np.maximum(made[:, 0], LEAST_CYCLES, out=made[:, 0])
     np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
     return made.reshape(len(coded), -1)
+
+
+def _pieces(subgraph: Subgraph, operands: Operands, work: Work) -> Float64:
+    """Return how many convolutions each operator becomes that wait for each other, float64[n]."""
+    return np.where(in_phases(subgraph, operands), _PHASES, work.groups)
+
+
+def _wait_in_pieces(made: Float64, cost: dict[str, Float64], pieces: Float64) -> None:
+    """Add to cycles what each piece but the first waits for SRAM; the first one waits for weights meanwhile.
+
+    `made` float64[n, columns, d] is as `_transfers` gives it.
+    """
+    rows = np.flatnonzero(pieces > 1)
+    if len(rows):
+        idle = np.maximum(made[rows, 1] / _NEAR_RATE - cost["cycles"][rows], 0.0)
+        made[rows, 0] += idle * (1.0 - 1.0 / pieces[rows, None])
 
 
 def _has_own_table(work: Work, operands: Operands) -> Flags:
@@ -253,7 +271,7 @@ def _prefetch(
         tail=tail,
         follows=follows,
         lead=lead,
-        pieces=np.where(in_phases(subgraph, operands), _PHASES, work.groups),
+        pieces=_pieces(subgraph, operands, work),
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
