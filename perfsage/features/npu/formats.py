@@ -113,7 +113,7 @@ def in_groups(subgraph: Subgraph, operands: Operands) -> Flags:
     """
     grouped = operands.is_type("CONV_2D") & operands.has_weight
     if not grouped.any():
-        return grouped
+        return np.asarray(grouped)
     channels, of_group = (operands.dimensions[side][:, 3] for side in (operands.data, operands.weight))
     dilation = np.maximum(*(subgraph.columns.attribute(f"dilation_{axis}_factor") for axis in "hw"))
     alone = (of_group == 1) & (operands.dimensions[operands.result][:, 3] == channels)
