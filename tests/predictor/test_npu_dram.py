@@ -90,3 +90,41 @@ def test_most_peaks_of_sampled_networks_are_velas(device: str) -> None:
 def test_blocks_without_a_window_have_many_channels() -> None:
     data = _made(lambda b, x: b.conv(b.depthwise(x, kernel=1), 16), (1, 36, 48, 96))
     assert _ratios("ethos-u85-1024", data)[0] == pytest.approx(1.0, abs=0.2)
+
+
+def _sliced(b: Builder, x: Any) -> Any:
+    step = b.reshape(b.strided_slice(x, (0, 1, 0), (1, 2, 64)), (1, 64))
+    return b.fully_connected(b.fully_connected(step, 64), 32)
+
+
+def _padded(b: Builder, x: Any) -> Any:
+    y = b.pad(b.conv(x, 32), ((0, 0), (3, 3), (3, 3), (0, 0)))
+    return b.conv(b.depthwise(y, kernel=7, padding="valid"), 16, kernel=1)
+
+
+def _grouped(b: Builder, x: Any) -> Any:
+    return b.conv(b.conv(b.conv(x, 12, kernel=1), 12, groups=2, stride=2), 16, kernel=1)
+
+
+def _grouped_widely(b: Builder, x: Any) -> Any:
+    return b.conv(b.conv(b.conv(x, 8, kernel=1), 8, groups=8, kernel=5, dilation=6), 16, kernel=1)
+
+
+def _meant(b: Builder, x: Any) -> Any:
+    y = b.mean(b.conv(x, 24), keep_dims=True)
+    return b.conv(b.conv(y, 6, kernel=1), 24, kernel=1)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (_sliced, (1, 10, 64)),
+        (_padded, (1, 16, 16, 16)),
+        (_grouped, (1, 40, 40, 16)),
+        (_grouped_widely, (1, 32, 32, 16)),
+        (_meant, (1, 12, 8, 24)),
+    ],
+)
+def test_parts_rims_and_groups_are_read_where_they_lie(build: Any, shape: tuple[int, ...]) -> None:
+    cycles, _ = _ratios("ethos-u65-512", _made(build, shape))
+    assert cycles == pytest.approx(1.0, abs=0.02)

@@ -14,9 +14,9 @@ from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
-from perfsage.features.npu.fetch import FETCHED
+from perfsage.features.npu.fetch import FETCHED, stored
 from perfsage.features.npu.formats import EDGE, TABLES, in_phases
-from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
 from perfsage.features.npu.phases import rim_costs
@@ -33,6 +33,7 @@ from perfsage.features.npu.work import (
     BY_OUTPUT,
     CONVOLUTION,
     DEPTHWISE,
+    INTEGER_BYTES,
     NOTHING,
     POOLING,
     SPILL_BYTES,
@@ -47,11 +48,12 @@ from perfsage.graph import Subgraph
 
 LEAST_CYCLES = 1.0
 """What an operator takes at least: of nothing at all, no correction could make something."""
-SCALED_BLOCK = 256.0
-"""Elements of a block of what a mean is scaled in."""
+SCALED_PIXELS, SCALED_GRANULE, SCALED_DEPTH = 4.0, 8.0, 128.0
+"""Pixels of a block of what a mean is scaled in, and what its channels are a multiple of and at most."""
 _EDGE_LATENCY, _EDGE_RATE = np.array([(g.edge.read_latency, g.edge.rate) for g in GEOMETRIES]).T
-_SCALED = np.array([geometry.output_cycles[OUTPUT_KINDS.index("mul")] for geometry in GEOMETRIES])
+_SCALED = np.array([geometry.integer_cycles.two for geometry in GEOMETRIES])
 _NEAR_WEIGHTS, _FAR_WEIGHTS = np.array([(g.near.weights, g.far.weights) for g in GEOMETRIES]).T
+_NEAR_RATE = np.array([g.near.rate for g in GEOMETRIES])
 _TABLE_CYCLES = np.array([g.far.read_latency + TABLE_BYTES * g.far.reading / g.far.rate for g in GEOMETRIES])
 """What it takes to copy the table of a function, while the operator before runs."""
 _PHASES = 4.0
@@ -141,6 +143,7 @@ def npu_columns(
     """
     work, cost, coded, fetch = plan.work, plan.cost, plan.coded, plan.fetch
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
+    _wait_in_pieces(made, cost, _pieces(subgraph, operands, work))
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
     constants = constant_bytes(subgraph, operands, work, refused)
@@ -158,6 +161,22 @@ def npu_columns(
     np.maximum(made[:, 0], LEAST_CYCLES, out=made[:, 0])
     np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
     return made.reshape(len(coded), -1)
+
+
+def _pieces(subgraph: Subgraph, operands: Operands, work: Work) -> Float64:
+    """Return how many convolutions each operator becomes that wait for each other, float64[n]."""
+    return np.where(in_phases(subgraph, operands), _PHASES, work.groups)
+
+
+def _wait_in_pieces(made: Float64, cost: dict[str, Float64], pieces: Float64) -> None:
+    """Add to cycles what each piece but the first waits for SRAM; the first one waits for weights meanwhile.
+
+    `made` float64[n, columns, d] is as `_transfers` gives it.
+    """
+    rows = np.flatnonzero(pieces > 1)
+    if len(rows):
+        idle = np.maximum(made[rows, 1] / _NEAR_RATE - cost["cycles"][rows], 0.0)
+        made[rows, 0] += idle * (1.0 - 1.0 / pieces[rows, None])
 
 
 def _has_own_table(work: Work, operands: Operands) -> Flags:
@@ -193,8 +212,11 @@ def _tails(work: Work, operands: Operands, cycles: Float64) -> Float64:
     """
     ends = operands.is_type("MEAN")[:, None] & (np.array(IS_U85) == 0)
     channels = work.out_c[:, None]
-    issued = ((_EDGE_LATENCY + channels / _EDGE_RATE) / SCALED_BLOCK + _SCALED) / 4.0
-    tails = np.where(ends, channels * np.maximum(_SCALED, issued), np.inf)
+    block = SCALED_PIXELS * np.minimum(round_up(channels, SCALED_GRANULE), SCALED_DEPTH)
+    read = np.floor(INTEGER_BYTES * np.minimum(channels, SCALED_DEPTH) / _EDGE_RATE)
+    issued = ((_EDGE_LATENCY + read) / block + _SCALED) / 4.0
+    elements = work.out_h[:, None] * work.out_w[:, None] * stored(channels, work.target[:, None])
+    tails = np.where(ends, np.ceil(elements * np.maximum(_SCALED, issued)), np.inf)
     squares = np.flatnonzero(work.kind == SQUARES)
     if len(squares):
         tails[squares] = scaled_squares(work)[squares]
@@ -255,7 +277,7 @@ def _prefetch(
         tail=tail,
         follows=follows,
         lead=lead,
-        pieces=np.where(in_phases(subgraph, operands), _PHASES, work.groups),
+        pieces=_pieces(subgraph, operands, work),
         stripes=work.stripes[:, _STRIPED],
         **{name: cost[name] for name in same},
     )

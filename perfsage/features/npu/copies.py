@@ -144,8 +144,18 @@ def spread_reductions(draft: Draft, operands: Operands) -> None:
 
 
 def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
-    """What is padded for a convolution alone is padded by it."""
-    draft.kind[absorbed_padding(subgraph, operands)] = NOTHING
+    """What is padded for a convolution alone is padded by it, which reads the image as it was."""
+    padded = absorbed_padding(subgraph, operands)
+    draft.kind[padded] = NOTHING
+    rows = np.flatnonzero(padded)
+    if not len(rows):
+        return
+    image = np.full(operands.absent + 1, -1)
+    image[operands.result[rows]] = operands.data[rows]
+    readers = np.flatnonzero((image[operands.data] >= 0) & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D"))
+    before, after = (operands.dimensions[those, 1:3] for those in (image[operands.data], operands.data))
+    alike = readers[(draft.into[readers, :2] == after[readers]).all(axis=1)]
+    draft.into[alike, :2] = before[alike]
 
 
 @remembered
@@ -156,7 +166,18 @@ def absorbed_padding(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_
     if not padded.any():
         return np.asarray(padded)
     table = subgraph.columns.operator_inputs
-    able = (table.values >= 0) & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D")[table.row_indices]
+    able = (table.values >= 0) & _takes_padding(subgraph, operands)[table.row_indices]
     windows = np.bincount(table.values[able], minlength=operands.absent + 1)
     alone = (operands.readers[operands.result] == 1) & (windows[operands.result] == 1)
     return np.asarray(padded & alone)
+
+
+def _takes_padding(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+    """Return which convolutions have no padding of their own yet, bool[n]."""
+    attribute, sides = subgraph.columns.attribute, slice(1, 3)
+    stride = np.stack([attribute(f"stride_{axis}") for axis in "hw"], axis=1)
+    dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1)
+    spans = (operands.dimensions[operands.weight][:, sides] - 1.0) * np.maximum(dilation, 1) + 1.0
+    reach = (operands.dimensions[operands.result][:, sides] - 1.0) * stride + spans
+    fits = (reach <= operands.dimensions[operands.data][:, sides]).all(axis=1)
+    return np.asarray(fits & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D"))

@@ -175,7 +175,8 @@ def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Flo
     burst = np.where(far, systems.edge.burst, systems.near.burst)
     whole = work.in_c == blocks.input_depth
     run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
-    run = np.where(work.source == BRICKS, BRICK * blocks.input_width, run)
+    bricks = np.where(_is_stack(work.in_w, blocks.input_depth), blocks.input_depth, BRICK)
+    run = np.where(work.source == BRICKS, bricks * blocks.input_width, run)
     return burst_waste(burst, run)
 
 
@@ -185,6 +186,11 @@ def _mean_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags, first:
         return first
     second = _read_waste(replace(work, source=work.beside_source), systems, blocks, far)
     return np.asarray((first + work.smaller * second) / (1.0 + work.smaller))
+
+
+def _is_stack(width: Float64, depth: Float64) -> Flags:
+    """Return where a row of bricks has as many bytes as a block has channels: Vela takes it for a run."""
+    return np.asarray(width * BRICK == depth)
 
 
 def _write_waste(
@@ -200,5 +206,6 @@ def _write_waste(
     run = np.where(whole, depth * blocks.width, np.minimum(depth * work.wide, most))
     # What is chained to others has its first result in bricks, wherever the last one goes.
     bricks = (work.target == BRICKS) | (work.chained > 0)
-    run = np.where(bricks, BRICK * blocks.width * cores, run)
+    row = np.where(_is_stack(work.out_w, depth), depth, BRICK * cores)
+    run = np.where(bricks, row * blocks.width, run)
     return burst_waste(burst, run)

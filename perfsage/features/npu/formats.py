@@ -22,6 +22,8 @@ Flags = NDArray[np.bool_]
 BRICKS, LINEAR, EDGE = range(3)
 """EDGE is linear, too, and lies where the application has it: in DRAM, for the larger accelerators."""
 BRICK = 16
+MOST_DILATION = 2
+"""Kernels whose elements are further apart are filled with zeros."""
 MOST_ROWS = 1 << 20
 """Layers of more rows than this stay one row high: looking for a divisor must end."""
 FEW_CHANNELS, LEAST_TURNED = 8, 16
@@ -63,15 +65,29 @@ def tensor_formats(subgraph: Subgraph, operands: Operands, refused: Flags, rows:
     # What is transposed at last is written in rows.
     several = operands.result[multiples(operands) > 1]
     formats[several] = np.maximum(formats[several], LINEAR)
-    formats[(_laid_out(subgraph, operands) | _uneven(subgraph, operands)) & (formats == BRICKS)] = LINEAR
+    uneven = _laid_out(subgraph, operands) | _uneven(subgraph, operands) | _unaligned(subgraph, operands)
+    formats[uneven & (formats == BRICKS)] = LINEAR
     formats[[*subgraph.inputs, *subgraph.outputs]] = EDGE
-    aliases = np.flatnonzero(operands.is_type(*ALIASES))
-    for row in (*aliases.tolist(), *aliases[::-1].tolist()):
-        both = [operands.data[row], operands.result[row]]
-        formats[both] = max(formats[both])
+    _pass_on(subgraph, operands, formats)
     _leave(subgraph, operands, refused, formats)
     formats[-1] = BRICKS
     return formats
+
+
+def _pass_on(subgraph: Subgraph, operands: Operands, formats: NDArray[np.int64]) -> None:
+    """Give what is named anew or cut out the format of what it is made of, in `formats`, and the other way.
+
+    What is cut out lies in what it is cut out of; what leaves the graph is copied out of that.
+    """
+    cut = operands.is_type(*PARTS)
+    views = np.flatnonzero(cut | operands.is_type(*ALIASES)).tolist()
+    made = [subgraph.columns.operator_outputs[row] for row in views]
+    for row, results in zip(views, made, strict=True):
+        formats[results] = np.maximum(formats[results], formats[operands.data[row]])
+    for row, results in zip(reversed(views), reversed(made), strict=True):
+        most = formats[results].max(initial=BRICKS)
+        if most == LINEAR or not cut[row]:
+            formats[operands.data[row]] = max(formats[operands.data[row]], most)
 
 
 def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
@@ -101,6 +117,38 @@ def in_phases(subgraph: Subgraph, operands: Operands) -> Flags:
     before, after = (operands.dimensions[tensor][:, 1:3] for tensor in (operands.data, operands.result))
     twice = (after == 2.0 * before).all(axis=1)
     return np.asarray(doubled & half & twice & (before.prod(axis=1) > 1))
+
+
+@remembered
+def in_groups(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return which convolutions are worked off one for each group of channels, bool[n].
+
+    Those of a channel each, in and out, are depthwise ones, unless elements of the kernel are far apart.
+    """
+    grouped = operands.is_type("CONV_2D") & operands.has_weight
+    if not grouped.any():
+        return np.asarray(grouped)
+    channels, of_group = (operands.dimensions[side][:, 3] for side in (operands.data, operands.weight))
+    dilation = np.maximum(*(subgraph.columns.attribute(f"dilation_{axis}_factor") for axis in "hw"))
+    alone = (of_group == 1) & (operands.dimensions[operands.result][:, 3] == channels)
+    alone &= dilation <= MOST_DILATION
+    return np.asarray(grouped & (channels >= 2 * np.maximum(of_group, 1.0)) & ~alone)
+
+
+def _unaligned(subgraph: Subgraph, operands: Operands) -> Flags:
+    """Return tensors of which groups of a convolution begin within a brick, bool[tensors + 1]."""
+    rows = np.flatnonzero(in_groups(subgraph, operands))
+    made = np.zeros(operands.absent + 1, dtype=np.bool_)
+    if not len(rows):
+        return made
+    into, of_group = (
+        operands.dimensions[operands.data[rows], 3],
+        operands.dimensions[operands.weight[rows], 3],
+    )
+    out = operands.dimensions[operands.result[rows], 3] / np.floor(into / of_group)
+    for tensors, depth in ((operands.data, of_group), (operands.result, out)):
+        made[tensors[rows[depth % BRICK > 0]]] = True
+    return made
 
 
 def multiples(operands: Operands) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.depths import deepened, parts, shallow
-from perfsage.features.npu.formats import FUNCTIONS, makers
+from perfsage.features.npu.formats import FUNCTIONS, in_groups, makers
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
@@ -48,12 +48,7 @@ def own_activation(subgraph: Subgraph, operands: Operands) -> Flags:
 
 def made_of_several(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return whose results several convolutions write, those of groups or of pieces, bool[n]."""
-    grouped = operands.is_type("CONV_2D") & operands.has_weight
-    if grouped.any():
-        channels, of_group = (operands.dimensions[side][:, 3] for side in (operands.data, operands.weight))
-        alone = (of_group == 1) & (operands.dimensions[operands.result][:, 3] == channels)
-        grouped &= (channels >= 2 * np.maximum(of_group, 1.0)) & ~alone
-    return np.asarray(grouped | far_apart(subgraph, operands))
+    return np.asarray(in_groups(subgraph, operands) | far_apart(subgraph, operands))
 
 
 @remembered

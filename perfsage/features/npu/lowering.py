@@ -30,6 +30,7 @@ from perfsage.features.npu.formats import (
     COPIES,
     JOINTS,
     LINEAR,
+    MOST_DILATION,
     PARTS,
     REDUCTIONS,
     in_phases,
@@ -64,7 +65,6 @@ from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 from perfsage.graph.columns import Columns
 
-MOST_DILATION = 2
 FULL_RANK = 4
 
 _KINDS = {
@@ -186,14 +186,15 @@ def _draft(columns: Columns, operands: Operands, shapes: Float64) -> Draft:
         kind[operands.is_type(*names)] = value
     # A depthwise convolution of one channel is an ordinary one.
     kind[(kind == DEPTHWISE) & (shapes[:, 6] == 1) & (shapes[:, 3] > 1)] = CONVOLUTION
-    # And one of groups of a channel each, in and out, is a depthwise one.
+    dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
+    # And one of groups of a channel each, in and out, is a depthwise one, where no zeros fill its kernel.
     single = (shapes[:, 9] == 1) & (shapes[:, 6] > 1) & (shapes[:, 3] == shapes[:, 6])
+    single &= np.maximum(*dilation) <= MOST_DILATION
     kind[operands.is_type("CONV_2D") & operands.has_weight & single] = DEPTHWISE
     kernel = shapes[:, 7:9].copy()
     windowed = (kind == CONVOLUTION) | (kind == DEPTHWISE) | (kind == POOLING)
     kernel[~windowed | operands.is_type(BILINEAR, NEAREST, *COPIES)] = 1.0
     stride = [columns.attribute(f"stride_{axis}") for axis in "hw"]
-    dilation = [columns.attribute(f"dilation_{axis}_factor") for axis in "hw"]
     return Draft(
         kind,
         shapes[:, 0].copy(),

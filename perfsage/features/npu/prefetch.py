@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, growth, waiting
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, growth, leaving, waiting
 from perfsage.features.npu.streams import MICRO_DEPTH
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 
@@ -45,7 +45,7 @@ ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for 
 NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
 FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 _INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
-_EDGE = [g.edge.read_latency for g in GEOMETRIES]
+_EDGE = [(g.edge.read_latency, g.edge.write_latency) for g in GEOMETRIES]
 _SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, _GRANULE, ROOM])
 
 
@@ -189,7 +189,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     each = stored / task.pieces[row]
     systems = _SYSTEMS[accelerator].T
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
-    near_input, far_input, edge_latency, granule, room = systems[6:]
+    near_input, far_input, edge_latency, write_latency, granule, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
     readings = readings * np.maximum(stripes, 1.0)
     return Pairs(
@@ -207,6 +207,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         near_input=near_input,
         far_input=far_input,
         edge_latency=edge_latency,
+        write_latency=write_latency,
         readings=readings,
         block=task.block[row, accelerator],
         channels=channels,
@@ -255,7 +256,7 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
         for part in (one, other, late, slices.first)
     )
     whole = cycles / np.maximum(pairs.stripes, 1.0)
-    after = np.where(several, slices.last_ran + pairs.leave, whole)
+    after = np.where(several, slices.last_ran + leaving(pairs, slices.last), whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     count = np.where(kept, 1.0 + slices.following, 1.0)
     return np.stack([one, one + other, late, begin, rest, kept, count])

@@ -57,6 +57,7 @@ class Pairs:
     far_latency: Float64
     far_input: Float64
     edge_latency: Float64
+    write_latency: Float64
     granule: Float64
     micro: Float64
     room: Float64
@@ -128,11 +129,21 @@ def run(pairs: Pairs, depth: Float64, last: Flags | bool = False) -> Float64:
     share /= round_up(pairs.channels, pairs.whole)
     count = pairs.blocks * share * whole / part
     products, outputs = pairs.products * share / count, pairs.outputs * depth / pairs.channels / count
-    apart = np.where(count > 1, abs(pairs.leave * deep / block - pairs.enter), 0.0)
+    apart = np.where(count > 1, abs(leaving(pairs, deep) - pairs.enter), 0.0)
     issued = (apart + products + outputs) / 4.0
     products, outputs = np.maximum(products, issued), np.maximum(outputs, issued)
     longest, shortest = np.maximum(products, outputs), np.minimum(products, outputs)
     return longest * count + np.where((products > outputs) & np.logical_not(last), 0.0, shortest)
+
+
+def leaving(pairs: Pairs, depth: Float64) -> Float64:
+    """Return the planned cycles until the last block of so many channels is away, float64[..., k].
+
+    What is written shrinks with the channels, how long memory takes to answer does not.
+    """
+    block = np.minimum(pairs.block, pairs.channels)
+    share = np.minimum(np.maximum(depth, 1.0) / block, 1.0)
+    return np.asarray(pairs.write_latency + (pairs.leave - pairs.write_latency) * share)
 
 
 def growth(slices: Slices) -> Float64:
