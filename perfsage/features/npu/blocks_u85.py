@@ -39,7 +39,7 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     pooled, each = work.kind == POOLING, work.kind == ELEMENTWISE
     alone = (work.kind == DEPTHWISE) | (pooled & ~work.copied)
     shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
-    deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
+    deep = np.where(part_kernel, 16.0, np.where(work.sparse, 128.0, np.where(shallow, 32.0, 64.0)))
     sizes = np.empty((3, len(work)))
     reach = np.stack([work.span_h, work.span_w, work.stride_h, work.stride_w])
     window = alone & (reach > 1).any(axis=0)

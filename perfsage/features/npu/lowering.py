@@ -38,6 +38,7 @@ from perfsage.features.npu.formats import (
 )
 from perfsage.features.npu.fusing import MOST_STRIDE, in_pieces
 from perfsage.features.npu.geometry import OUTPUT_KINDS
+from perfsage.features.npu.sparse import SPARSE_DEPTH
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.turns import turns
 from perfsage.features.npu.wholes import second_share
@@ -121,6 +122,7 @@ def work_of(
         groups=groups,
         far=far,
         batch=draft.batch,
+        sparse=(draft.kind == CONVOLUTION) & (draft.into[:, 2] <= SPARSE_DEPTH),
         merged=merged,
         turned=turned,
         constant=constant_elements(operands, draft, ends),

@@ -15,7 +15,6 @@ from perfsage.features.npu.systems import Systems
 from perfsage.features.npu.work import (
     CONVOLUTION,
     DEPTHWISE,
-    SPARSE_DEPTH,
     Flags,
     Float64,
     Work,
@@ -68,8 +67,7 @@ def elements_u85(work: Work, systems: Systems, micro: Float64, blocks: Blocks) -
     alone = work.kind == DEPTHWISE
     # Ten elements of a kernel that is alone with its channel take as much as a wider stream needs.
     ten = np.where(systems.macs <= 256, 10.0, np.where(systems.macs <= 512, 12.0, 16.0))
-    sparse = (work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH)
-    part = np.where(sparse, 10.0, 5.0)
+    part = np.where(work.sparse, 10.0, 5.0)
     kernel = _padded(work, np.where(alone, 10.0, np.where(blocks.part_kernel, part, 1.0)))
     kernel = kernel * np.where(alone, ten / 10.0, 1.0)
     inputs = np.where(alone, 1.0, round_up(work.in_c, np.maximum(blocks.input_depth, 1.0)))
