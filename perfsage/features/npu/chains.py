@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.formats import ARITHMETIC, makers
+from perfsage.features.npu.formats import ARITHMETIC, makers, squarest
 from perfsage.features.npu.fusing import made_of_several
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
@@ -47,6 +47,7 @@ def chains(
     fitting = (operands.readers[sources] == 1) & (elements[sources] == elements[operands.result][:, None])
     # Nothing is done on the way out of several operators.
     fitting &= ~made_of_several(subgraph, operands)[maker[sources]]
+    fitting &= ~_laid_out(subgraph, operands)[maker[sources]]
     before = np.where(fitting, maker[sources], -1).max(axis=1)
     within = operands.is_type(*_CHAINED) & (before >= 0) & ~refused & (owner == np.arange(count))
     link = np.where(within, owner[np.maximum(before, 0)], np.arange(count))
@@ -54,3 +55,14 @@ def chains(
         link = link[link]
     length = np.bincount(link[within], minlength=count).astype(np.float64)
     return Chains(within, link, length)
+
+
+def _laid_out(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
+    """Return which layers make an image of their rows, bool[n]: arithmetic on these has another shape."""
+    rows = operands.dimensions[operands.result, :3].prod(axis=1)
+    # An activation is an operator of its own, which writes rows again.
+    bare = subgraph.columns.attribute("fused_activation_function") == 0
+    made = operands.is_type("FULLY_CONNECTED") & bare & (rows > 1)
+    for row in np.flatnonzero(made):
+        made[row] = squarest(int(rows[row])) > 1
+    return np.asarray(made)
