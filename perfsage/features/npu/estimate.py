@@ -17,6 +17,7 @@ from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
 from perfsage.features.npu.softmax_rooms import limit_softmaxes
 from perfsage.features.npu.spills import Spills, spilled, stripes_of
+from perfsage.features.npu.still import still_as_reshapes
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 from perfsage.features.operands import Operands, windows
 from perfsage.graph import Subgraph
@@ -32,13 +33,14 @@ def npu_estimate(subgraph: Subgraph, operands: Operands, statistics: Statistics)
     Their compiler believes signatures rather than shapes, and runs operators in an order of its own.
     """
     seen = by_signature(subgraph)
-    known = operands if seen is subgraph else Operands(seen)
+    known = still_as_reshapes(seen, operands if seen is subgraph else Operands(seen))
     refused = refusals(seen.columns, known, known.shapes(windows(seen)))
     order = execution_order(seen, known, refused)
     if (np.diff(order) == 1).all():
         return refused, _in_order(seen, known, statistics, refused)
     later = rescheduled(seen, order)
-    made = np.empty_like(found := _in_order(later, Operands(later), statistics[order], refused[order]))
+    again = still_as_reshapes(later, Operands(later))
+    made = np.empty_like(found := _in_order(later, again, statistics[order], refused[order]))
     made[order] = found
     return refused, made
 
