@@ -166,9 +166,6 @@ class Work:
         apart = self.far == BY_KERNEL
         for name in ("kernel_h", "kernel_w", "span_h", "span_w", "stride_h", "stride_w"):
             parts[name] = np.where(apart, 1.0, parts.get(name, getattr(self, name)))
-        # Each element of the kernel finds every input that it needs beside the one before.
-        for axis in "hw":
-            parts[f"in_{axis}"] = np.where(apart, getattr(self, f"out_{axis}"), parts[f"in_{axis}"])
         # Its unit for resizing sees the image as it is, and all of the result.
         resized = 1.0 * ((self.kind == DEPTHWISE) & (self.kind_u85 == ELEMENTWISE))
         for axis in "hw":
