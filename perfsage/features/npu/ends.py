@@ -11,7 +11,7 @@ from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST, joined_in_place, kinds_u85
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
-from perfsage.features.npu.depths import deepened
+from perfsage.features.npu.depths import deepened, parts
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, in_rows, tensor_formats
 from perfsage.features.npu.fusing import fused, own_activation
@@ -68,7 +68,10 @@ def ends_of(
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     kind_u85[joined_in_place(subgraph, operands, refused)] = NOTHING
     deep = deepened(subgraph, operands, owner)
-    _lay_out_elements(draft, operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS))
+    copied = operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS)
+    if copied.any():
+        read, written = parts(subgraph, operands)
+        _lay_out_elements(draft, copied & ~(read[operands.data] | written[operands.result]))
     _deepen(draft, np.flatnonzero(deep & ~within))
     return Ends(
         kind_u85=np.where(linked.within, NOTHING, kind_u85),
