@@ -1,4 +1,7 @@
-"""The blocks of what Ethos-U85 does element by element, which fill its output buffer, and the units of inputs."""
+"""The blocks of what Ethos-U85 does element by element, and the units that inputs come in.
+
+Such blocks fill its output buffer.
+"""
 
 from __future__ import annotations
 
