@@ -80,6 +80,8 @@ def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Floa
         todo = todo[~(fits & tried.exists).any(axis=1)]
         if not len(todo):
             break
+    # Fewer channels are tried as a whole granule of them.
+    sizes[2] = np.maximum(sizes[2], GRANULE)
     return sizes
 
 
