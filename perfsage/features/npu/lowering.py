@@ -38,7 +38,6 @@ from perfsage.features.npu.formats import (
 )
 from perfsage.features.npu.fusing import MOST_STRIDE, in_pieces
 from perfsage.features.npu.geometry import OUTPUT_KINDS
-from perfsage.features.npu.sparse import SPARSE_DEPTH
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.turns import turns
 from perfsage.features.npu.wholes import second_share
@@ -55,6 +54,7 @@ from perfsage.features.npu.work import (
     POOLING,
     PRODUCT,
     SOFTMAX,
+    SPARSE_DEPTH,
     SQUARES,
     STRIPES,
     TRANSPOSED,

@@ -15,8 +15,6 @@ from perfsage.features.npu.work import CONVOLUTION, Float64, Work
 from perfsage.features.operands import Operands
 from perfsage.features.statistics import WEIGHT_COLUMNS
 
-SPARSE_DEPTH = 2
-"""So few channels are sparse always, as two more of the four are filled up."""
 _TOGETHER = 4.0
 _SHARE = WEIGHT_COLUMNS.index("weight_sparsity")
 _LEAST_SHARE, _LIKELY = 0.2, 0.5

@@ -16,6 +16,8 @@ SPILL_BYTES = (256 << 10, 384 << 10, 512 << 10)
 CROSSING_BITS = (1 << len(SPILL_BYTES), 2 << len(SPILL_BYTES))
 """Beside a bit for each limit of SPILL_BYTES: what lies in DRAM because the CPU works in the meantime, while
 it does what U55 and U65, or what U85 cannot do. SRAM is not kept then."""
+SPARSE_DEPTH = 2
+"""So few channels are sparse always, as two more of the four are filled up."""
 SUBKERNEL = 8
 """Kernels are worked off in parts of at most 8 by 8."""
 MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
