@@ -21,7 +21,7 @@ def _multiplied(height: int, channels: int, multiplier: int) -> bytes:
 
 @pytest.mark.parametrize("sizes", [(24, 8, 4), (1, 16, 2)])
 @pytest.mark.parametrize(
-    ("device", "within"), [("ethos-u55-32", 1e-3), ("ethos-u55-128", 1e-3), ("ethos-u85-256", 0.05)]
+    ("device", "within"), [("ethos-u55-32", 1e-3), ("ethos-u55-128", 1e-3), ("ethos-u85-256", 0.06)]
 )
 def test_multiples_are_convolutions_and_exchanges(
     device: str, within: float, sizes: tuple[int, int, int]

@@ -6,7 +6,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `stale_slices`, `depths`,
   `deep_shapes`, `deep_formats`, `ends` and `formats`;
 - accelerators: `geometry` describes them, `systems` puts them side by side;
-- blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`;
+- blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`, `sparse`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
 - weights that are copied ahead: `prefetch`, `slices`, `far_strides`; stored: `stored`, `stored_parts`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
@@ -15,6 +15,6 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - tensors in SRAM or DRAM: `sharing`, `spills`, `staged`, `accesses`, `cascades`, `cascade_steps`,
   `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `broadcasts`, `multiples`, `phases`, `parts_u85`,
+  `products`, `squares`, `turns`, `transposes`, `still`, `broadcasts`, `multiples`, `phases`, `parts_u85`,
   `extra_parts`.
 """

@@ -96,8 +96,8 @@ def _chosen(search: _Search, height: Float64, width: Float64, fits: Flags) -> Fl
     metric = np.where(fits, covered * close * waste, np.inf)
     best, rows = metric.argmin(axis=1), np.arange(len(out))
     everything = (depths >= out[:, 2:]) & (width >= out[:, 1:2]) & (height >= out[:, :1])
-    first = np.where(everything, metric, np.inf).min(axis=1)
-    done = np.isfinite(first) & (first <= metric[rows, best])
+    # Only what is better than all before: of equal ones, the first stays.
+    done = everything[rows, best] & np.isfinite(metric[rows, best])
     return np.where(done, out.T, np.stack([height[rows, best], width[rows, best], depths[best]]))
 
 

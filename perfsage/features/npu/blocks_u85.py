@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.blocks import SUM_BYTES, Blocks
-from perfsage.features.npu.blocks_alone import GRANULE, MOST, areas, input_units, streamed
+from perfsage.features.npu.blocks_alone import GRANULE, MOST, input_units, streamed
 from perfsage.features.npu.fitted_u85 import fitted
 from perfsage.features.npu.geometry import Block, Geometry
 from perfsage.features.npu.search import (
@@ -39,11 +39,9 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     pooled, each = work.kind == POOLING, work.kind == ELEMENTWISE
     alone = (work.kind == DEPTHWISE) | (pooled & ~work.copied)
     shallow = (geometry.macs <= 256) & (micro[:, 2] == 16)
-    deep = np.where(part_kernel, 16.0, np.where(shallow, 32.0, 64.0))
+    deep = np.where(part_kernel, 16.0, np.where(work.sparse, 128.0, np.where(shallow, 32.0, 64.0)))
     sizes = np.empty((3, len(work)))
-    reach = np.stack([work.span_h, work.span_w, work.stride_h, work.stride_w])
-    window = alone & (reach > 1).any(axis=0)
-    for rule, done in ((fitted, window), (areas, alone & ~window), (streamed, each)):
+    for rule, done in ((fitted, alone), (streamed, each)):
         if done.any():
             sizes[:, done] = rule(work.those(np.flatnonzero(done)), geometry, micro[done])
     for shape in geometry.microblocks:
@@ -82,6 +80,8 @@ def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Floa
         todo = todo[~(fits & tried.exists).any(axis=1)]
         if not len(todo):
             break
+    # Fewer channels are tried as a whole granule of them.
+    sizes[2] = np.maximum(sizes[2], GRANULE)
     return sizes
 
 

@@ -24,6 +24,7 @@ from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
 from perfsage.features.npu.reductions import add_reductions
 from perfsage.features.npu.slices import SPLIT_DEPTH
+from perfsage.features.npu.sparse import skip_zeros
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.squares import scaled_squares
 from perfsage.features.npu.staged import staged_bytes
@@ -114,7 +115,7 @@ def planned(
     spills: Spills,
 ) -> Plan:
     """Return the plan for tensors where `spills` says."""
-    work = work_of(subgraph, operands, shapes, refused, spills)
+    work = skip_zeros(work_of(subgraph, operands, shapes, refused, spills), operands, statistics)
     # Each of them in one piece: nearly all that follows goes over one cost of all operators.
     cost = dict(zip(COSTS, np.ascontiguousarray(np.moveaxis(npu_costs(work), 1, 0)), strict=True))
     coded = _coded(work, operands, cost, statistics)

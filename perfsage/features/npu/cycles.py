@@ -191,7 +191,10 @@ def _costs_u85(work: Work) -> Float64:
 
 
 def _block_by_block(work: Work, blocks: Blocks) -> Work:
-    """Finish each block before the next one where parts of a kernel come one by one: its sums stay."""
+    """Finish each block before the next one where parts of a kernel come one by one: its sums stay.
+
+    Blocks are chosen for all of the image, and each element of the kernel then finds its inputs side by side.
+    """
     apart = work.far == BY_KERNEL
     area, count = {}, np.ones(len(work))
     for axis, size in (("h", blocks.height), ("w", blocks.width), ("c", blocks.depth)):

@@ -14,7 +14,6 @@ from perfsage.features.npu.work import (
     DEPTHWISE,
     POOLING,
     PRODUCT,
-    SPARSE_DEPTH,
     Float64,
     Work,
     ceil_div,
@@ -41,7 +40,6 @@ def cycles_u85(
     all_area = ceil_div(work.out_h, micro[:, 0]) * ceil_div(work.out_w, micro[:, 1])
     count = all_area * ceil_div(work.out_c, micro[:, 2]) / (area * slices)
     products = _products_u85(work, systems, blocks, micro, area, slices)
-    products /= np.where((work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH), 2.0, 1.0)
     outputs = np.ceil(element * height * width * depth)
     return block_cycles(work, systems, products, outputs, depth, count, bytes_moved)
 
@@ -62,7 +60,7 @@ def _products_u85(
             once = np.where(by_four, 4.0, np.floor(step / 8)) * area
             cycles = np.maximum(write_back, once) * steps * slices
             pooled = np.maximum(4.0, elements) * area * slices * 4.0
-            cycles = np.where(work.kind == POOLING, pooled, cycles)
+            cycles = np.where(work.kind == POOLING, pooled, np.where(work.sparse, cycles / 2.0, cycles))
             wait = np.where(slices == 1, 2.0 * steps, 2.0 * (steps - 1) * slices)
             total += (cycles + np.where(area == 1, wait, 0.0)) * eights * times_w * times_h
     return total * np.where(work.is_matrix, ceil_div(work.in_c, np.maximum(step, 1.0)), 1.0)

@@ -68,10 +68,11 @@ def ends_of(
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     kind_u85[joined_in_place(subgraph, operands, refused)] = NOTHING
     deep = deepened(subgraph, operands, owner)
-    alike = operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS)
-    if alike.any():
-        # What others lie beside keeps its shape.
-        _lay_out_elements(draft, alike & ~parts(subgraph, operands)[1, operands.result])
+    # What others lie beside, or what is a part of another, keeps its shape.
+    copied = operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS)
+    if copied.any():
+        read, written = parts(subgraph, operands)
+        _lay_out_elements(draft, copied & ~(read[operands.data] | written[operands.result]))
     _deepen(draft, np.flatnonzero(deep & ~within))
     return Ends(
         kind_u85=np.where(linked.within, NOTHING, kind_u85),

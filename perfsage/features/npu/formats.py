@@ -179,7 +179,9 @@ def rows_as_image(subgraph: Subgraph, operands: Operands) -> Flags:
     """Return which fully connected layers have their rows laid out as an image of another shape, bool[n]."""
     sides = operands.dimensions[operands.result][:, :3]
     laid = np.zeros(len(sides), dtype=np.bool_)
-    for row in np.flatnonzero(operands.is_type("FULLY_CONNECTED") & (sides[:, 2] > 1)):
+    # An activation is an operator of its own, which writes rows again.
+    bare = subgraph.columns.attribute("fused_activation_function") == 0
+    for row in np.flatnonzero(operands.is_type("FULLY_CONNECTED") & (sides[:, 2] > 1) & bare):
         rows = int(sides[row].prod())
         laid[row] = rows // squarest(rows) != sides[row, 2]
     return laid

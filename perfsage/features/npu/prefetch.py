@@ -185,7 +185,9 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     stripes, scaled = task.stripes[row, accelerator], task.granule[row, accelerator]
     inside = (stripes > 0) & (before >= 0) & (task.stripes[np.maximum(before, 0), accelerator] > 0)
     channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
-    stored = round_up(task.weights[row, accelerator] + SCALE_BYTES * channels, SPLIT_DEPTH)
+    # Scales come for whole granules of channels.
+    scales = SCALE_BYTES * round_up(channels, scaled)
+    stored = round_up(task.weights[row, accelerator] + scales, SPLIT_DEPTH)
     each = stored / task.pieces[row]
     systems = _SYSTEMS[accelerator].T
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]

@@ -30,6 +30,7 @@ SCALES_AT_ONCE = 16.0
 """Scales of U85 come for whole multiples of so many channels, and for whole microblocks."""
 MICRO_DEPTH = 8.0
 """Channels of the microblocks of U55 and U65, and of most of U85's."""
+_INPUTS_AT_ONCE = 64.0
 _TURN = 4
 """Channels that go to the same stream of U85 before the next one has its turn."""
 
@@ -68,11 +69,11 @@ def elements_u85(work: Work, systems: Systems, micro: Float64, blocks: Blocks) -
     alone = work.kind == DEPTHWISE
     # Ten elements of a kernel that is alone with its channel take as much as a wider stream needs.
     ten = np.where(systems.macs <= 256, 10.0, np.where(systems.macs <= 512, 12.0, 16.0))
-    sparse = (work.kind == CONVOLUTION) & (work.in_c <= SPARSE_DEPTH)
-    part = np.where(sparse, 10.0, 5.0)
+    # Beside many zeros, those that fill up parts as large take next to nothing.
+    part = np.where(work.sparse & (work.in_c <= SPARSE_DEPTH), 10.0, 5.0)
     kernel = _padded(work, np.where(alone, 10.0, np.where(blocks.part_kernel, part, 1.0)))
     kernel = kernel * np.where(alone, ten / 10.0, 1.0)
-    inputs = np.where(alone, 1.0, round_up(work.in_c, np.maximum(blocks.input_depth, 1.0)))
+    inputs = np.where(alone, 1.0, round_up(work.in_c, np.clip(blocks.input_depth, 1.0, _INPUTS_AT_ONCE)))
     outputs = round_up(work.out_c, micro[:, 2])
     return np.where((work.kind == CONVOLUTION) | alone, kernel * inputs * outputs, 0.0)
 

@@ -17,7 +17,7 @@ CROSSING_BITS = (1 << len(SPILL_BYTES), 2 << len(SPILL_BYTES))
 """Beside a bit for each limit of SPILL_BYTES: what lies in DRAM because the CPU works in the meantime, while
 it does what U55 and U65, or what U85 cannot do. SRAM is not kept then."""
 SPARSE_DEPTH = 2
-"""Where so few channels come in, two of every four weights are zeros, which U85 skips."""
+"""So few channels are sparse always, as two more of the four are filled up."""
 SUBKERNEL = 8
 """Kernels are worked off in parts of at most 8 by 8."""
 MOST_MEAN_HEIGHT, MOST_MEAN_KERNEL = 64, 4096
@@ -89,6 +89,8 @@ class Work:
     """Bytes of an element of the result: a mean is an integer of 32 bits at first."""
     flat: Flags
     """Whether a squared difference has fewer than four dimensions."""
+    sparse: Flags
+    """Whether two of every four weights are zeros, which U85 skips (`sparse`)."""
     merged: Flags
     """Whether a transpose also turns the last two axes, for a product of two tensors that reads it."""
     turned: NDArray[np.int64]
@@ -166,9 +168,6 @@ class Work:
         apart = self.far == BY_KERNEL
         for name in ("kernel_h", "kernel_w", "span_h", "span_w", "stride_h", "stride_w"):
             parts[name] = np.where(apart, 1.0, parts.get(name, getattr(self, name)))
-        # Each element of the kernel finds every input that it needs beside the one before.
-        for axis in "hw":
-            parts[f"in_{axis}"] = np.where(apart, getattr(self, f"out_{axis}"), parts[f"in_{axis}"])
         # Its unit for resizing sees the image as it is, and all of the result.
         resized = 1.0 * ((self.kind == DEPTHWISE) & (self.kind_u85 == ELEMENTWISE))
         for axis in "hw":
@@ -241,11 +240,12 @@ class Work:
 
     @property
     def kernel_first_u85(self) -> Flags:
-        """The same on U85."""
-        elements = self.kernel_h * self.kernel_w
-        rounded = np.floor(elements / 5) * 5 + np.maximum(elements % 5, 2)
-        by_kernel = self.in_c / round_up(self.in_c, 16) * elements / rounded
-        return np.asarray(by_kernel >= self.in_c / round_up(self.in_c, 64))
+        """The same on U85, which takes twice as many at once where half of the weights are skipped."""
+        elements, twice = self.kernel_h * self.kernel_w, np.where(self.sparse, 2.0, 1.0)
+        rounded = np.floor(elements / (5 * twice)) * 5 * twice
+        rounded += np.maximum(elements % (5 * twice), 2 * twice)
+        by_kernel = self.in_c / round_up(self.in_c, 16) * (elements / rounded)
+        return np.asarray(by_kernel >= self.in_c / round_up(self.in_c, 64 * twice))
 
 
 def ceil_div(values: Float64, divisor: Float64 | float) -> Float64:
