@@ -135,8 +135,8 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     kept = part["kept"] > 0
     cycles = np.where(kept, _cycles(pairs, part, slack), task.direct[row, accelerator])
     table[:, row, accelerator] = part["both"], part["late"], part["first"], kept
-    # Towards an operator's end, the first buffer of the next one is filled.
-    there = before >= 0
+    # Towards an operator's end, the first buffer of the next one is filled, but not within a cascade.
+    there = (before >= 0) & ~pairs.inside
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
