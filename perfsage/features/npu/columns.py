@@ -118,7 +118,8 @@ def planned(
     activations = activation_costs(subgraph, operands, work, refused)
     rims = rim_costs(subgraph, operands, work, refused)
     after = [*exchanges, activations]
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, after, rims[-1:])
+    given = subgraph, operands, work, cost, coded, refused, spills.unfit
+    fetch = _prefetch(*given, after, rims[-1:])
     return Plan(work, cost, coded, [*after, *rims], fetch)
 
 
@@ -216,6 +217,7 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
+    unfit: Flags,
     after: Sequence[tuple[Int64, Float64]],
     ahead: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
@@ -251,6 +253,7 @@ def _prefetch(
         lead=lead,
         pieces=np.where(in_phases(subgraph, operands), _PHASES, work.groups),
         stripes=work.stripes[:, _STRIPED],
+        unfit=np.concatenate([unfit, begins[:, None] & False], axis=1)[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
     fetch = fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)
