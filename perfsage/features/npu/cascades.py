@@ -95,7 +95,7 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
         first[(first > begin) & (first <= end)] = begin
         last[(last >= begin) & (last < end)] = end
         unfit[each.rows] = ~np.array(each.copied)
-        own = np.where(unfit[begin : end + 1], 0.0, steps.weights[begin : end + 1])
+        own = np.where(unfit | ~steps.worth, 0.0, steps.weights)[begin : end + 1]
         buffers[begin : end + 1] += each.bytes - own
         heights[each.rows] = each.heights
         between += each.between
@@ -160,31 +160,32 @@ def _cascade(steps: Steps, rows: list[int], least: Float64, limit: int) -> Casca
     most = min((steps.height[rows[-1]] + 1.0) // 2, limit // BRICK)
     stripes = np.arange(least[-1] + 1.0, most + 1.0) * after[:, None]
     chosen, bytes_ = least, float(_buffers(steps, rows, least[:, None])[0])
-    weights = steps.weights[rows].tolist()
-    copied = _copied(weights, [0.0] * len(rows), limit - bytes_)
-    held = [each * there for each, there in zip(weights, copied, strict=True)]
+    weights, nothing = steps.weights[rows], np.zeros(len(rows))
+    # In the least stripes, weights are read so often that copying them is worth it in any case.
+    held = np.where(_copied(weights, nothing, limit - bytes_), weights, 0.0)
     sizes = _buffers(steps, rows, stripes)
     lower = (stripes < steps.height[rows, None]).all(axis=0)
-    fits = np.logical_and.accumulate((sizes + sum(held) <= limit) & lower)
+    fits = np.logical_and.accumulate((sizes + held.sum() <= limit) & lower)
     if fits.any():
         chosen, bytes_ = stripes[:, fits][:, -1], float(sizes[fits][-1])
-        copied = _copied(weights, held, limit - bytes_)
-    bytes_ += sum(each * there for each, there in zip(weights, copied, strict=True))
+    weights = np.where(steps.worth[rows], weights, 0.0)
+    copied = _copied(weights, held if fits.any() else nothing, limit - bytes_)
+    bytes_ += float(weights[copied].sum())
     between = steps.result[rows[:-1]].tolist()
-    return Cascade(rows, chosen.tolist(), copied, between, int(steps.result[rows[-1]]), bytes_)
+    return Cascade(rows, chosen.tolist(), copied.tolist(), between, int(steps.result[rows[-1]]), bytes_)
 
 
-def _copied(weights: list[float], held: list[float], room: float) -> list[bool]:
+def _copied(weights: Float64, held: Float64, room: float) -> Flags:
     """Return which `weights` find room beside those before them; those that are `held` count once more.
 
     So does Vela 5, which copies weights in the least stripes first, then in the chosen ones, and keeps in its
     account what the first plan held.
     """
-    taken, made = sum(held), []
-    for bytes_, before in zip(weights, held, strict=True):
+    taken, made = float(held.sum()), []
+    for bytes_, before in zip(weights.tolist(), held.tolist(), strict=True):
         made.append(bytes_ <= room - taken + before)
         taken += bytes_ * made[-1]
-    return made
+    return np.array(made)
 
 
 def _lines(steps: Steps, after: Int64 | list[int], made: Float64, taken: Float64) -> Float64:

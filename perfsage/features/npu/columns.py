@@ -85,11 +85,16 @@ class Plan:
         return self.fetch.ahead[:, _LIMITED]
 
     @property
-    def copied(self) -> Float64:
-        """The bytes of weights and scales that are copied to SRAM, float64[n, limits]; else 0."""
+    def copied(self) -> Flags:
+        """Whose weights are copied to SRAM where that is limited, bool[n, limits]."""
+        return self.fetch.kept[:, _LIMITED]
+
+    @property
+    def weights(self) -> Float64:
+        """The bytes of weights and scales where SRAM is limited, float64[n, limits]."""
         scales = whole_scales(self.work.out_c, self.cost["micro"][:, _LIMITED])
         bytes_ = round_up(self.coded[:, _LIMITED] + scales, SPLIT_DEPTH)
-        return np.where(self.fetch.kept[:, _LIMITED], bytes_, 0.0)
+        return np.where(self.coded[:, _LIMITED] > 0, bytes_, 0.0)
 
     @property
     def reads(self) -> Float64:

@@ -67,9 +67,9 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
     ahead = plan.ahead
     # Which weights are copied does not depend on what lies where, but has its place first.
     if steps is not None:
-        stripes = stripes_of(operands, ranges, steps, plan.copied)
+        stripes = stripes_of(operands, ranges, steps, plan.weights, plan.copied)
         unfit = np.stack([striped.unfit for striped in stripes], axis=1)
-        ahead = ahead - np.where(unfit, plan.copied, 0.0)
+        ahead = ahead - np.where(unfit & plan.copied, plan.weights, 0.0)
     first, spills = spills, placed(ahead, plan.reads)
     names = ("beyond", "heights", "unfit")
     if any((getattr(spills, name) != getattr(first, name)).any() for name in names):

@@ -38,18 +38,24 @@ class Spills:
 
 
 def stripes_of(
-    operands: Operands, ranges: Ranges, steps: Steps | None, weights: Float64 | None = None
+    operands: Operands,
+    ranges: Ranges,
+    steps: Steps | None,
+    weights: Float64 | None = None,
+    worth: Flags | None = None,
 ) -> list[Striped]:
     """Return what is in memory beside cascades, for each of SPILL_BYTES.
 
-    `weights` float64[n, limits] are the bytes that are copied, if more is known of them than `steps` say.
+    `weights` float64[n, limits] are the bytes of weights and `worth` bool[n, limits] says whether to copy
+    them, if more is known of them than `steps` say.
     """
     if steps is not None:
         known = [steps] * len(SPILL_BYTES)
-        if weights is not None:
-            known = [replace(steps, weights=each) for each in weights.T]
-        pairs = zip(known, SPILL_BYTES, strict=True)
-        return [in_stripes(operands, ranges, each, limit) for each, limit in pairs]
+        if weights is not None and worth is not None:
+            pairs = zip(weights.T, worth.T, strict=True)
+            known = [replace(steps, weights=each, worth=good) for each, good in pairs]
+        limits = zip(known, SPILL_BYTES, strict=True)
+        return [in_stripes(operands, ranges, each, limit) for each, limit in limits]
     nothing = np.empty(0, dtype=np.int64)
     nobody = np.zeros(len(ranges.live), dtype=np.bool_)
     return [Striped(ranges, nothing, nothing, np.zeros(len(nobody)), nobody)] * len(SPILL_BYTES)
