@@ -192,7 +192,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
     near_input, far_input, edge_latency, granule, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
-    readings = readings * np.maximum(stripes, 1.0)
+    readings = readings * np.maximum(np.ceil(stripes), 1.0)
     return Pairs(
         stored=stored,
         real=task.cycles[row, accelerator],
@@ -272,11 +272,11 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     faster = pairs.buffered + late < pairs.unmoved
     tried = forced | faster | (np.floor(channels / pairs.block) > _FEW_SLICES)
     tried |= ~pairs.alone & (smallest < slack) & again
-    hidden = forced | (late < copy / _HIDDEN) | (late / np.maximum(pairs.stripes, 1.0) < STARTUP_CYCLES)
+    inputs, times = _input_cycles(pairs, slices), np.maximum(np.ceil(pairs.stripes), 1.0)
+    hidden = forced | (late < copy / _HIDDEN) | (late / times < STARTUP_CYCLES)
     tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.room > 0), tried)
     waited = np.where(pairs.alone | pairs.inside, np.where(forced, STARTUP_CYCLES, 0.0), slack)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    inputs, times = _input_cycles(pairs, slices), np.maximum(pairs.stripes, 1.0)
     buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
     # What comes from the operator before in the cascade is planned from SRAM then.
     nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
