@@ -123,7 +123,7 @@ def planned(
     activations = activation_costs(subgraph, operands, work, refused)
     rims = rim_costs(subgraph, operands, work, refused)
     after = [*exchanges, activations]
-    given = subgraph, operands, work, cost, coded, refused, spills.unfit
+    given = subgraph, operands, work, cost, coded, refused, spills.room
     fetch = _prefetch(*given, after, rims[-1:])
     return Plan(work, cost, coded, [*after, *rims], fetch)
 
@@ -222,7 +222,7 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
-    unfit: Flags,
+    room: Float64,
     after: Sequence[tuple[Int64, Float64]],
     ahead: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
@@ -258,7 +258,7 @@ def _prefetch(
         lead=lead,
         pieces=np.where(in_phases(subgraph, operands), _PHASES, work.groups),
         stripes=work.stripes[:, _STRIPED],
-        unfit=np.concatenate([unfit, begins[:, None] & False], axis=1)[:, _STRIPED],
+        room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1)[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
     fetch = fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)

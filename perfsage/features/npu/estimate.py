@@ -60,18 +60,18 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
         return spilled(operands, ranges, stripes, crossed, ahead, accesses)
 
     nothing = np.zeros((len(refused), len(SPILL_BYTES)))
-    # Whose weights find room is known once it is known how many bytes they have.
-    spills = replace(placed(nothing, nothing), unfit=nothing > 0)
+    # What room weights find is known once it is known how many bytes they have.
+    spills = replace(placed(nothing, nothing), room=nothing + np.inf)
     given = subgraph, operands, shapes, statistics, refused
     plan = planned(*given, spills)
     ahead = plan.ahead
     # Which weights are copied does not depend on what lies where, but has its place first.
     if steps is not None:
         stripes = stripes_of(operands, ranges, steps, plan.weights, plan.copied)
-        unfit = np.stack([striped.unfit for striped in stripes], axis=1)
-        ahead = ahead - np.where(unfit & plan.copied, plan.weights, 0.0)
+        room = np.stack([striped.room for striped in stripes], axis=1)
+        ahead = ahead - np.where(plan.copied & (plan.weights > room), plan.weights, 0.0)
     first, spills = spills, placed(ahead, plan.reads)
-    names = ("beyond", "heights", "unfit")
+    names = ("beyond", "heights", "room")
     if any((getattr(spills, name) != getattr(first, name)).any() for name in names):
         plan = planned(*given, spills)
     # The last column is that of accelerators that leave in DRAM what does not fit.

@@ -63,7 +63,7 @@ class Task:
     bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in
     `pieces` float64[n], one for each multiple of channels or each corner. `products` and `outputs` are the
     cycles of either alone in so many `blocks`, and `stripes` is how many stripes an operator of a cascade is
-    worked off in, 0 elsewhere. Weights of those that are `unfit` bool[n, d] find no room.
+    worked off in, 0 elsewhere, and `room` the bytes that weights find beside these.
     """
 
     weights: Float64
@@ -89,7 +89,7 @@ class Task:
     outputs: Float64
     blocks: Float64
     stripes: Float64
-    unfit: Flags
+    room: Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         far_latency=far_latency,
         granule=granule,
         micro=task.granule[row, accelerator],
-        room=np.where(task.unfit[row, accelerator], 0.0, room),
+        room=np.minimum(task.room[row, accelerator], room),
     )
 
 
@@ -274,7 +274,7 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     tried |= ~pairs.alone & (smallest < slack) & again
     inputs, times = _input_cycles(pairs, slices), np.maximum(np.ceil(pairs.stripes), 1.0)
     hidden = forced | (late < copy / _HIDDEN) | (late / times < STARTUP_CYCLES)
-    tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.room > 0), tried)
+    tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.stored <= pairs.room), tried)
     waited = np.where(pairs.alone | pairs.inside, np.where(forced, STARTUP_CYCLES, 0.0), slack)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
     buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following

@@ -184,7 +184,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         pieces=np.ones(len(coded)),
         lead=np.full(coded.shape, np.inf),
         stripes=np.zeros(coded.shape),
-        unfit=np.zeros(coded.shape, dtype=np.bool_),
+        room=np.full(coded.shape, np.inf),
         **{name: cost[name] for name in same},
     )
     return prefetched(task, np.ones(coded.shape, dtype=np.bool_), begins)

@@ -27,14 +27,14 @@ class Spills:
     """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each, and more.
 
     `saved` float64[n, limits] is how much less is in SRAM then at each operator, and `heights`
-    float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not. `unfit`
-    bool[n, limits] are those whose weights find no room beside stripes.
+    float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not. `room`
+    float64[n, limits] are the bytes that its weights find beside those.
     """
 
     beyond: Int64
     saved: Float64
     heights: Float64
-    unfit: Flags
+    room: Float64
 
 
 def stripes_of(
@@ -57,8 +57,8 @@ def stripes_of(
         limits = zip(known, SPILL_BYTES, strict=True)
         return [in_stripes(operands, ranges, each, limit) for each, limit in limits]
     nothing = np.empty(0, dtype=np.int64)
-    nobody = np.zeros(len(ranges.live), dtype=np.bool_)
-    return [Striped(ranges, nothing, nothing, np.zeros(len(nobody)), nobody)] * len(SPILL_BYTES)
+    none = np.zeros(len(ranges.live))
+    return [Striped(ranges, nothing, nothing, none, none + np.inf)] * len(SPILL_BYTES)
 
 
 def spilled(
@@ -76,13 +76,13 @@ def spilled(
     """
     made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
-    unfit = np.stack([striped.unfit for striped in stripes], axis=1)
+    room = np.stack([striped.room for striped in stripes], axis=1)
     tight = [
         (striped.ranges.live + ahead[:, place]).max(initial=0.0) > limit or bool(len(striped.between))
         for place, (striped, limit) in enumerate(zip(stripes, SPILL_BYTES, strict=True))
     ]
     if not any(tight):
-        return Spills(made, saved, heights, unfit)
+        return Spills(made, saved, heights, room)
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
     for place in np.flatnonzero(tight).tolist():
@@ -98,7 +98,7 @@ def spilled(
         out[striped.left] = True
         out[striped.between] = False
         made |= np.where(out, 1 << place, 0)
-    return Spills(made, saved, heights, unfit)
+    return Spills(made, saved, heights, room)
 
 
 def _out(ranges: Ranges, accesses: Float64, limit: int) -> NDArray[np.bool_]:
