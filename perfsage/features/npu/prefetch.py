@@ -33,9 +33,10 @@ _HIDDEN = 20.0
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
-_PARTS = ("one", "both", "late", "first", "rest", "kept", "count")
+_PARTS = ("one", "both", "late", "first", "rest", "kept", "count", "early")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
-slice; the cycles of the last slice; whether weights are copied at all; and how many slices there are."""
+slice; the cycles of the last slice; whether weights are copied at all; how many slices there are; and
+whether the first buffer finds room while the operator before runs."""
 _GRANULE = [
     max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
     for g in GEOMETRIES
@@ -122,22 +123,28 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     pairs = _pairs(task, row, accelerator, before)
     rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
+    free = np.minimum(task.room, ROOM)
+    beside, empty = np.full(len(row), -1.0), free.copy()
     for _ in range(_MOST_ROUNDS):
         now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
-        todo = np.flatnonzero(now != slack)
+        left = np.where(before >= 0, free[before, accelerator], np.inf)
+        todo = np.flatnonzero((now != slack) | (left != beside))
         if not len(todo):
             break
-        slack = now
+        slack, beside = now, left
         some = pairs.take(todo) if len(todo) < len(row) else pairs
-        parts[:, todo] = _buffers(some, slack[todo])
-        rest[row[todo], accelerator[todo]] = parts[_PARTS.index("rest"), todo]
+        parts[:, todo] = _buffers(some, slack[todo], beside[todo])
+        at = row[todo], accelerator[todo]
+        rest[at] = parts[_PARTS.index("rest"), todo]
+        free[at] = empty[at] - parts[_PARTS.index("late"), todo]
     part = dict(zip(_PARTS, parts, strict=True))
     table = np.zeros((4, *task.cycles.shape))
     kept = part["kept"] > 0
     cycles = np.where(kept, _cycles(pairs, part, slack), task.direct[row, accelerator])
-    table[:, row, accelerator] = part["both"], part["late"], part["first"], kept
-    # Towards an operator's end, the first buffer of the next one is filled, but not within a cascade.
-    there = (before >= 0) & ~pairs.inside
+    early = part["early"] > 0
+    table[:, row, accelerator] = part["both"], part["late"], np.where(early, part["first"], 0.0), kept
+    # Towards an operator's end, the first buffer of the next one is filled.
+    there = (before >= 0) & early
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
@@ -239,18 +246,20 @@ def _before(busy: Flags, first: Flags) -> Int64:
     return np.where(before >= begin[:, None], before, -1)
 
 
-def _buffers(pairs: Pairs, slack: Float64) -> Float64:
-    """Return _PARTS of each pair, float64[len(_PARTS), k]."""
+def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
+    """Return _PARTS of each pair, float64[len(_PARTS), k], with so many bytes free `beside` the one before."""
     cycles, channels = pairs.cycles, pairs.channels
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
-    kept = _kept(pairs, slack, dominated, slices)
     several = slices.following > 0
     even = np.where(slices.following >= 3, slices.next, np.where(slices.following == 2, slices.last, 0.0))
     odd = np.where(slices.following >= 2, slices.next, slices.last)
     one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
     late = np.where(slices.following % 2 == 1, other, one)
     bytes_each = pairs.stored / channels
+    # Nothing is copied ahead within a cascade.
+    early = ~pairs.inside & (round_up(one * bytes_each, SPLIT_DEPTH) < beside)
+    kept = _kept(pairs, np.where(early, slack, 0.0), slack, dominated, slices)
     one, other, late, begin = (
         np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
@@ -259,11 +268,14 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
     after = np.where(several, slices.last_ran + pairs.leave, whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     count = np.where(kept, 1.0 + slices.following, 1.0)
-    return np.stack([one, one + other, late, begin, rest, kept, count])
+    return np.stack([one, one + other, late, begin, rest, kept, count, early])
 
 
-def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
-    """Return for which pairs copying the weights ahead is tried, and is no slower."""
+def _kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
+    """Return for which pairs copying the weights ahead is tried, and is no slower.
+
+    `slack` float64[k] is how long the operator before runs at last, of which `usable` can hide a copy.
+    """
     cycles, channels, copy = pairs.cycles, pairs.channels, pairs.copy
     again = pairs.readings > 1
     smallest = copy * np.minimum(channels, SPLIT_DEPTH) / channels
@@ -275,7 +287,7 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     inputs, times = _input_cycles(pairs, slices), np.maximum(np.ceil(pairs.stripes), 1.0)
     hidden = forced | (late < copy / _HIDDEN) | (late / times < STARTUP_CYCLES)
     tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.stored <= pairs.room), tried)
-    waited = np.where(pairs.alone | pairs.inside, np.where(forced, STARTUP_CYCLES, 0.0), slack)
+    waited = np.where(forced, STARTUP_CYCLES, usable)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
     buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
     # What comes from the operator before in the cascade is planned from SRAM then.
