@@ -247,7 +247,7 @@ def _before(busy: Flags, first: Flags) -> Int64:
 
 
 def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
-    """Return _PARTS of each pair, float64[len(_PARTS), k], with so many bytes free `beside` the one before."""
+    """Return _PARTS of each pair, float64[len(_PARTS), k]; `beside` the one before, so many bytes are free."""
     cycles, channels = pairs.cycles, pairs.channels
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
@@ -289,14 +289,16 @@ def _kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slice
     tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.stored <= pairs.room), tried)
     waited = np.where(forced, STARTUP_CYCLES, usable)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
+    # The last stripe may be lower, and reads less often.
+    once = np.maximum(pairs.stripes, 1.0) / times / times
+    buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
     # What comes from the operator before in the cascade is planned from SRAM then.
     nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
     ran = cycles + growth(slices) + waited_for - nearer
     new = np.maximum(np.maximum(ran, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
-    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved / times), inputs)
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * once), inputs)
     filled = slices.next / round_up(slices.next, pairs.block)
     wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
     return np.asarray(tried & (new <= old) & (again | (copy + buffered <= old)) & ~wasteful)
@@ -313,6 +315,8 @@ def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
     read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
     bytes_each = pairs.stored / pairs.channels
     weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
-    near = pairs.movable & (pairs.size + weights <= pairs.room)
+    # Of what works in stripes, one stripe has to fit; within a cascade, it is there already.
+    size = pairs.size / np.maximum(pairs.stripes, 1.0)
+    near = pairs.inside | (pairs.movable & (size + weights <= pairs.room))
     from_near = read / pairs.near_input + pairs.near_latency
     return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)
