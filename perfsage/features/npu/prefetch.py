@@ -200,13 +200,18 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     near_input, far_input, edge_latency, granule, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
     readings = readings * np.maximum(np.ceil(stripes), 1.0)
+    # Each stripe has a first and a last transfer, and a block that nothing else hides.
+    blocks = np.maximum(task.blocks[row, accelerator], 1.0)
+    products, outputs = task.products[row, accelerator], task.outputs[row, accelerator]
+    enter, leave = task.enter[row, accelerator], task.leave[row, accelerator]
+    more = np.maximum(stripes - 1.0, 0.0) * (enter + leave + np.minimum(products, outputs) / blocks)
     return Pairs(
         stored=stored,
         real=task.cycles[row, accelerator],
-        cycles=task.planned[row, accelerator],
-        direct=task.planned_direct[row, accelerator],
-        enter=task.enter[row, accelerator],
-        leave=task.leave[row, accelerator],
+        cycles=task.planned[row, accelerator] + more,
+        direct=task.planned_direct[row, accelerator] + more,
+        enter=enter,
+        leave=leave,
         input=task.input[row, accelerator],
         size=task.size[row],
         pass_depth=task.pass_depth[row, accelerator],
@@ -221,9 +226,9 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         alone=before < 0,
         stripes=stripes,
         inside=inside,
-        products=task.products[row, accelerator],
-        outputs=task.outputs[row, accelerator],
-        blocks=np.maximum(task.blocks[row, accelerator], 1.0),
+        products=products,
+        outputs=outputs,
+        blocks=blocks,
         pieces=task.pieces[row],
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
         copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
@@ -289,11 +294,16 @@ def _kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slice
     tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.stored <= pairs.room), tried)
     waited = np.where(forced, STARTUP_CYCLES, usable)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    # The last stripe may be lower, and reads less often.
-    once = np.maximum(pairs.stripes, 1.0) / times / times
+    # Whole blocks of each stripe read all weights; the last stripe may be lower, and counts for less.
+    once = (
+        np.ceil(pairs.readings / times / times)
+        * np.maximum(pairs.stripes, 1.0)
+        / np.maximum(pairs.readings, 1.0)
+    )
     buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
     # What comes from the operator before in the cascade is planned from SRAM then.
-    nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
+    moved = np.maximum(pairs.enter - pairs.edge_latency, 0.0) * pairs.far_input / pairs.near_input
+    nearer = np.where(pairs.inside, pairs.stripes * (pairs.enter - moved - pairs.near_latency), 0.0)
     ran = cycles + growth(slices) + waited_for - nearer
     new = np.maximum(np.maximum(ran, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
