@@ -104,12 +104,13 @@ def steps_of(
 def _striped(operands: Operands, shapes: Float64, source: Int64, result: Int64) -> Flags:
     """Return which operators can be worked off in stripes by what they are, bool[n].
 
-    What multiplies channels becomes several operators, and so does what has groups.
+    What multiplies channels becomes several operators, and so does what has groups of several channels.
     """
     dimensions = operands.dimensions
     depth = dimensions[source, 3]
     simple = ~operands.is_type("DEPTHWISE_CONV_2D") | (depth == dimensions[result, 3])
-    grouped = operands.is_type("CONV_2D") & (shapes[:, 9] != depth)
+    apart = (shapes[:, 9] == 1) & (depth == dimensions[result, 3])
+    grouped = operands.is_type("CONV_2D") & (shapes[:, 9] != depth) & ~apart
     able = operands.is_type(*_WINDOWS, *_ONE_TO_ONE) & simple & ~grouped & ~operands.constant[source]
     return np.asarray(able & (dimensions[source, 0] == 1) & (dimensions[result, 1] > 1))
 

@@ -252,7 +252,7 @@ def _before(busy: Flags, first: Flags) -> Int64:
 
 
 def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
-    """Return _PARTS of each pair, float64[len(_PARTS), k]; `beside` the one before, so many bytes are free."""
+    """Return _PARTS of each pair, float64[len(_PARTS), k], with `beside` bytes free beside the one before."""
     cycles, channels = pairs.cycles, pairs.channels
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
