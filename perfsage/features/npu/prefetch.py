@@ -200,7 +200,8 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     near_input, far_input, edge_latency, granule, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
     readings = readings * np.maximum(np.ceil(stripes), 1.0)
-    # Each stripe has a first and a last transfer, and a block that nothing else hides.
+    # Each stripe has a first and a last transfer, of weights too, and a block that nothing else hides.
+    planned, direct = task.planned[row, accelerator], task.planned_direct[row, accelerator]
     blocks = np.maximum(task.blocks[row, accelerator], 1.0)
     products, outputs = task.products[row, accelerator], task.outputs[row, accelerator]
     enter, leave = task.enter[row, accelerator], task.leave[row, accelerator]
@@ -208,8 +209,8 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     return Pairs(
         stored=stored,
         real=task.cycles[row, accelerator],
-        cycles=task.planned[row, accelerator] + more,
-        direct=task.planned_direct[row, accelerator] + more,
+        cycles=planned + more,
+        direct=planned + more + (direct - planned) * np.maximum(stripes, 1.0),
         enter=enter,
         leave=leave,
         input=task.input[row, accelerator],
