@@ -35,6 +35,27 @@ def test_what_is_between_operators_of_a_cascade_stays_in_sram(device: str) -> No
     assert sram == pytest.approx(1.0, abs=0.07)
 
 
+def test_weights_within_a_cascade_find_what_the_ones_before_leave() -> None:
+    def deep(b: Builder, x: Any) -> Any:
+        for kernel in (7, 5, 3):
+            x = b.conv(x, 64, kernel=kernel)
+        return x
+
+    cycles, sram = _ratios("ethos-u85-1024", deep, (1, 80, 80, 32))
+    assert cycles == pytest.approx(1.0, abs=0.005)
+    assert sram == pytest.approx(1.0, abs=0.01)
+
+
+def test_weights_are_not_copied_ahead_where_a_cascade_leaves_no_room() -> None:
+    def mean(b: Builder, x: Any) -> Any:
+        x = b.depthwise(b.conv(x, 192, kernel=1))
+        return b.conv(b.mean(x, keep_dims=True), 48, kernel=1)
+
+    cycles, sram = _ratios("ethos-u85-1024", mean, (1, 40, 40, 64))
+    assert cycles == pytest.approx(1.0, abs=0.01)
+    assert sram == pytest.approx(1.0, abs=0.01)
+
+
 @pytest.mark.parametrize("device", ["ethos-u85-256", "ethos-u85-1024"])
 def test_a_function_counts_all_of_the_concatenation_that_it_writes_a_part_of(device: str) -> None:
     def parts(b: Builder, x: Any) -> Any:

@@ -89,7 +89,7 @@ def test_damaged_sizes_cost_neither_time_nor_finiteness(side: float) -> None:
             operands,
             odd,
             np.zeros((1, 2), dtype=np.bool_),
-            Spills(np.zeros(operands.absent + 1, dtype=np.int64), *np.zeros((2, 1, len(SPILL_BYTES)))),
+            Spills(np.zeros(operands.absent + 1, dtype=np.int64), *np.zeros((3, 1, len(SPILL_BYTES)))),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -37,7 +37,7 @@ def _no_steps(count: int) -> Steps:
     """Return operators of which none may follow another in a cascade."""
     nobody, none = np.full(count, -1), np.zeros(count)
     flags = np.zeros(count, dtype=np.bool_)
-    return Steps(flags, flags, nobody, nobody, nobody, flags, none, none, none, none, none, none, none)
+    return Steps(flags, flags, nobody, nobody, nobody, flags, none, none, none, none, none, none, flags, none)
 
 
 def _chain(shares: list[float], types: list[str] | None = None, ahead: float = 0.0) -> list[int]:
@@ -98,6 +98,8 @@ def test_stripes_of_sizes_that_no_network_has_take_no_memory() -> None:
     flags, tensors = np.zeros(3, dtype=np.bool_), np.arange(3)
     one, none = np.ones(3), np.zeros(3)
     following = np.array([1, 2, -1])
-    steps = Steps(~flags, flags, following, tensors, tensors, flags, huge, huge, one, one, none, none, huge)
+    steps = Steps(
+        ~flags, flags, following, tensors, tensors, flags, huge, huge, one, one, none, none, flags, huge
+    )
     assert [made.rows for made in cascades(steps, LIMIT)] == [[0, 1, 2]]
     assert not list(cascades(replace(steps, next=nobody), LIMIT))

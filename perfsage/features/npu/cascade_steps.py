@@ -37,7 +37,8 @@ class Steps:
     `alone` bool says which are operators of their own, and `joined` bool[tensors + 1] what becomes a part.
     `source` and `result` int64 are tensors, `alike` bool says that a stripe is as high as what it is made of.
     `height`, `source_height`, `stride`, `span` and `row` float64, the last of which are the bytes of a row
-    of the input; `weights` float64 the bytes that are copied, `needed` float64 those of input and output.
+    of the input; `weights` float64 the bytes of weights, `worth` bool whether copying them is no slower, and
+    `needed` float64 the bytes of input and output.
     """
 
     alone: Flags
@@ -52,6 +53,7 @@ class Steps:
     span: Float64
     row: Float64
     weights: Float64
+    worth: Flags
     needed: Float64
 
 
@@ -94,6 +96,7 @@ def steps_of(
         span=span,
         row=dimensions[source, 2] * round_up(dimensions[source, 3], BRICK),
         weights=weights,
+        worth=weights > 0,
         needed=inside + np.where(alike & (operands.readers[source] == 1), 0.0, outside),
     )
 
@@ -101,12 +104,13 @@ def steps_of(
 def _striped(operands: Operands, shapes: Float64, source: Int64, result: Int64) -> Flags:
     """Return which operators can be worked off in stripes by what they are, bool[n].
 
-    What multiplies channels becomes several operators, and so does what has groups.
+    What multiplies channels becomes several operators, and so does what has groups of several channels.
     """
     dimensions = operands.dimensions
     depth = dimensions[source, 3]
     simple = ~operands.is_type("DEPTHWISE_CONV_2D") | (depth == dimensions[result, 3])
-    grouped = operands.is_type("CONV_2D") & (shapes[:, 9] != depth)
+    apart = (shapes[:, 9] == 1) & (depth == dimensions[result, 3])
+    grouped = operands.is_type("CONV_2D") & (shapes[:, 9] != depth) & ~apart
     able = operands.is_type(*_WINDOWS, *_ONE_TO_ONE) & simple & ~grouped & ~operands.constant[source]
     return np.asarray(able & (dimensions[source, 0] == 1) & (dimensions[result, 1] > 1))
 

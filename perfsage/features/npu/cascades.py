@@ -41,18 +41,20 @@ class Striped:
     """`ranges` beside cascades, whose buffers are in their `live` bytes and in nothing else.
 
     `between` int64[k] are the tensors that stay in these buffers, and `left` int64[k] those that lie in DRAM.
-    `heights` float64[n] are those of stripes, 0 where there are none.
+    `heights` float64[n] are those of stripes, 0 where there are none. `room` float64[n] are the bytes that
+    weights find beside the buffers, if there are any.
     """
 
     ranges: Ranges
     between: Int64
     left: Int64
     heights: Float64
+    room: Float64
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """`rows` are its operators and `heights` those of their stripes.
+    """`rows` are its operators, `heights` those of their stripes, `room` what each one's weights find.
 
     `between` are the tensors that they hand on, `left` is what is made at last, and `bytes` are those of all
     buffers, of weights too.
@@ -60,6 +62,7 @@ class Cascade:
 
     rows: list[int]
     heights: list[float]
+    room: list[float]
     between: list[int]
     left: int
     bytes: float
@@ -83,7 +86,7 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
     first, last, bytes_ = ranges.first.copy(), ranges.last.copy(), ranges.bytes.copy()
     buffers = np.zeros(len(ranges.live))
     root = np.where(steps.alone, ranges.root[operands.result], -1)
-    heights = np.zeros(len(ranges.live))
+    heights, room = np.zeros(len(ranges.live)), np.full(len(ranges.live), np.inf)
     between: list[int] = []
     left: list[int] = []
     for each in cascades(steps, limit):
@@ -91,7 +94,9 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
         # Everything that one of them needs is there while all of them run.
         first[(first > begin) & (first <= end)] = begin
         last[(last >= begin) & (last < end)] = end
-        buffers[begin : end + 1] += each.bytes - steps.weights[begin : end + 1]
+        room[each.rows] = each.room
+        own = np.where((steps.weights <= room) & steps.worth, steps.weights, 0.0)[begin : end + 1]
+        buffers[begin : end + 1] += each.bytes - own
         heights[each.rows] = each.heights
         between += each.between
         left += [each.left] * (not steps.joined[each.left])
@@ -105,10 +110,10 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
             else:
                 bytes_[mine] = 0.0
     if not between:
-        return Striped(ranges, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), heights)
+        return Striped(ranges, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), heights, room)
     made = Ranges(ranges.root, first, last, bytes_, buffers)
     made = replace(made, live=buffers + live_of(made, bytes_ > 0))
-    return Striped(made, _read_as(operands, steps, between), _read_as(operands, steps, left), heights)
+    return Striped(made, _read_as(operands, steps, between), _read_as(operands, steps, left), heights, room)
 
 
 def live_of(ranges: Ranges, which: Flags) -> Float64:
@@ -154,14 +159,33 @@ def _cascade(steps: Steps, rows: list[int], least: Float64, limit: int) -> Casca
     # Each line of each buffer has a brick at least.
     most = min((steps.height[rows[-1]] + 1.0) // 2, limit // BRICK)
     stripes = np.arange(least[-1] + 1.0, most + 1.0) * after[:, None]
-    chosen, bytes_ = least, _buffers(steps, rows, least[:, None])[0]
-    sizes = _buffers(steps, rows, stripes) + steps.weights[rows].sum()
+    chosen, bytes_ = least, float(_buffers(steps, rows, least[:, None])[0])
+    weights, nothing = steps.weights[rows], np.zeros(len(rows))
+    # In the least stripes, weights are read so often that copying them is worth it in any case.
+    held = np.where(weights <= _rooms(weights, nothing, limit - bytes_), weights, 0.0)
+    sizes = _buffers(steps, rows, stripes)
     lower = (stripes < steps.height[rows, None]).all(axis=0)
-    fits = np.logical_and.accumulate((sizes <= limit) & lower)
+    fits = np.logical_and.accumulate((sizes + held.sum() <= limit) & lower)
     if fits.any():
-        chosen, bytes_ = stripes[:, fits][:, -1], sizes[fits][-1]
+        chosen, bytes_ = stripes[:, fits][:, -1], float(sizes[fits][-1])
+    weights = np.where(steps.worth[rows], weights, 0.0)
+    room = _rooms(weights, held if fits.any() else nothing, limit - bytes_)
+    bytes_ += float(weights[weights <= room].sum())
     between = steps.result[rows[:-1]].tolist()
-    return Cascade(rows, chosen.tolist(), between, int(steps.result[rows[-1]]), float(bytes_))
+    return Cascade(rows, chosen.tolist(), room.tolist(), between, int(steps.result[rows[-1]]), bytes_)
+
+
+def _rooms(weights: Float64, held: Float64, room: float) -> Float64:
+    """Return what each of `weights` finds beside those before it; those that are `held` count once more.
+
+    So does Vela 5, which copies weights in the least stripes first, then in the chosen ones, and keeps in its
+    account what the first plan held.
+    """
+    taken, made = float(held.sum()), []
+    for bytes_, before in zip(weights.tolist(), held.tolist(), strict=True):
+        made.append(max(room - taken + before, 0.0))
+        taken += bytes_ * (bytes_ <= made[-1])
+    return np.array(made)
 
 
 def _lines(steps: Steps, after: Int64 | list[int], made: Float64, taken: Float64) -> Float64:

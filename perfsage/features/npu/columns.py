@@ -90,11 +90,16 @@ class Plan:
         return self.fetch.ahead[:, _LIMITED]
 
     @property
-    def copied(self) -> Float64:
-        """The bytes of weights and scales that are copied to SRAM, float64[n, limits]; else 0."""
+    def copied(self) -> Flags:
+        """Whose weights are copied to SRAM where that is limited, bool[n, limits]."""
+        return self.fetch.kept[:, _LIMITED]
+
+    @property
+    def weights(self) -> Float64:
+        """The bytes of weights and scales where SRAM is limited, float64[n, limits]."""
         scales = whole_scales(self.work.out_c, self.cost["micro"][:, _LIMITED])
         bytes_ = round_up(self.coded[:, _LIMITED] + scales, SPLIT_DEPTH)
-        return np.where(self.fetch.kept[:, _LIMITED], bytes_, 0.0)
+        return np.where(self.coded[:, _LIMITED] > 0, bytes_, 0.0)
 
     @property
     def reads(self) -> Float64:
@@ -123,7 +128,8 @@ def planned(
     activations = activation_costs(subgraph, operands, work, refused)
     rims = rim_costs(subgraph, operands, work, refused)
     after = [*exchanges, activations]
-    fetch = _prefetch(subgraph, operands, work, cost, coded, refused, after, rims[-1:])
+    given = subgraph, operands, work, cost, coded, refused, spills.room
+    fetch = _prefetch(*given, after, rims[-1:])
     return Plan(work, cost, coded, [*after, *rims], fetch)
 
 
@@ -245,6 +251,7 @@ def _prefetch(
     cost: dict[str, Float64],
     coded: Float64,
     refused: NDArray[np.bool_],
+    room: Float64,
     after: Sequence[tuple[Int64, Float64]],
     ahead: Sequence[tuple[Int64, Float64]],
 ) -> Prefetch:
@@ -280,6 +287,7 @@ def _prefetch(
         lead=lead,
         pieces=_pieces(subgraph, operands, work),
         stripes=work.stripes[:, _STRIPED],
+        room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1)[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
     fetch = fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)

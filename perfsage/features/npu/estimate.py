@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,14 +63,19 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
         return spilled(operands, ranges, stripes, crossed, ahead, accesses)
 
     nothing = np.zeros((len(refused), len(SPILL_BYTES)))
-    spills = placed(nothing, nothing)
+    # What room weights find is known once it is known how many bytes they have.
+    spills = replace(placed(nothing, nothing), room=nothing + np.inf)
     given = subgraph, operands, shapes, statistics, refused
     plan = planned(*given, spills)
+    ahead = plan.ahead
     # Which weights are copied does not depend on what lies where, but has its place first.
     if steps is not None:
-        stripes = stripes_of(operands, ranges, steps, plan.copied)
-    first, spills = spills, placed(plan.ahead, plan.reads)
-    if (spills.beyond != first.beyond).any() or (spills.heights != first.heights).any():
+        stripes = stripes_of(operands, ranges, steps, plan.weights, plan.copied)
+        room = np.stack([striped.room for striped in stripes], axis=1)
+        ahead = ahead - np.where(plan.copied & (plan.weights > room), plan.weights, 0.0)
+    first, spills = spills, placed(ahead, plan.reads)
+    names = ("beyond", "heights", "room")
+    if any((getattr(spills, name) != getattr(first, name)).any() for name in names):
         plan = planned(*given, spills)
     # The last column is that of accelerators that leave in DRAM what does not fit.
     kept = np.maximum(live[:, -1:] - spills.saved, 0.0)

@@ -33,9 +33,10 @@ _HIDDEN = 20.0
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
-_PARTS = ("one", "both", "late", "first", "rest", "kept", "count")
+_PARTS = ("one", "both", "late", "first", "rest", "kept", "count", "early")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
-slice; the cycles of the last slice; whether weights are copied at all; and how many slices there are."""
+slice; the cycles of the last slice; whether weights are copied at all; how many slices there are; and
+whether the first buffer finds room while the operator before runs."""
 _GRANULE = [
     max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
     for g in GEOMETRIES
@@ -63,7 +64,7 @@ class Task:
     bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in
     `pieces` float64[n], one for each multiple of channels or each corner. `products` and `outputs` are the
     cycles of either alone in so many `blocks`, and `stripes` is how many stripes an operator of a cascade is
-    worked off in, 0 elsewhere.
+    worked off in, 0 elsewhere, and `room` the bytes that weights find beside these.
     """
 
     weights: Float64
@@ -89,6 +90,7 @@ class Task:
     outputs: Float64
     blocks: Float64
     stripes: Float64
+    room: Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +123,28 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     pairs = _pairs(task, row, accelerator, before)
     rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
+    free = np.minimum(task.room, ROOM)
+    beside, empty = np.full(len(row), -1.0), free.copy()
     for _ in range(_MOST_ROUNDS):
         now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
-        todo = np.flatnonzero(now != slack)
+        left = np.where(before >= 0, free[before, accelerator], np.inf)
+        todo = np.flatnonzero((now != slack) | (left != beside))
         if not len(todo):
             break
-        slack = now
+        slack, beside = now, left
         some = pairs.take(todo) if len(todo) < len(row) else pairs
-        parts[:, todo] = _buffers(some, slack[todo])
-        rest[row[todo], accelerator[todo]] = parts[_PARTS.index("rest"), todo]
+        parts[:, todo] = _buffers(some, slack[todo], beside[todo])
+        at = row[todo], accelerator[todo]
+        rest[at] = parts[_PARTS.index("rest"), todo]
+        free[at] = empty[at] - parts[_PARTS.index("late"), todo]
     part = dict(zip(_PARTS, parts, strict=True))
     table = np.zeros((4, *task.cycles.shape))
     kept = part["kept"] > 0
     cycles = np.where(kept, _cycles(pairs, part, slack), task.direct[row, accelerator])
-    table[:, row, accelerator] = part["both"], part["late"], part["first"], kept
+    early = part["early"] > 0
+    table[:, row, accelerator] = part["both"], part["late"], np.where(early, part["first"], 0.0), kept
     # Towards an operator's end, the first buffer of the next one is filled.
-    there = before >= 0
+    there = (before >= 0) & early
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
@@ -193,14 +201,20 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
     near_input, far_input, edge_latency, write_latency, granule, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
-    readings = readings * np.maximum(stripes, 1.0)
+    readings = readings * np.maximum(np.ceil(stripes), 1.0)
+    # Each stripe has a first and a last transfer, of weights too, and a block that nothing else hides.
+    planned, direct = task.planned[row, accelerator], task.planned_direct[row, accelerator]
+    blocks = np.maximum(task.blocks[row, accelerator], 1.0)
+    products, outputs = task.products[row, accelerator], task.outputs[row, accelerator]
+    enter, leave = task.enter[row, accelerator], task.leave[row, accelerator]
+    more = np.maximum(stripes - 1.0, 0.0) * (enter + leave + np.minimum(products, outputs) / blocks)
     return Pairs(
         stored=stored,
         real=task.cycles[row, accelerator],
-        cycles=task.planned[row, accelerator],
-        direct=task.planned_direct[row, accelerator],
-        enter=task.enter[row, accelerator],
-        leave=task.leave[row, accelerator],
+        cycles=planned + more,
+        direct=planned + more + (direct - planned) * np.maximum(stripes, 1.0),
+        enter=enter,
+        leave=leave,
         input=task.input[row, accelerator],
         size=task.size[row],
         pass_depth=task.pass_depth[row, accelerator],
@@ -216,9 +230,9 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         alone=before < 0,
         stripes=stripes,
         inside=inside,
-        products=task.products[row, accelerator],
-        outputs=task.outputs[row, accelerator],
-        blocks=np.maximum(task.blocks[row, accelerator], 1.0),
+        products=products,
+        outputs=outputs,
+        blocks=blocks,
         pieces=task.pieces[row],
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
         copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
@@ -228,7 +242,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         far_latency=far_latency,
         granule=granule,
         micro=task.granule[row, accelerator],
-        room=room,
+        room=np.minimum(task.room[row, accelerator], room),
     )
 
 
@@ -241,18 +255,20 @@ def _before(busy: Flags, first: Flags) -> Int64:
     return np.where(before >= begin[:, None], before, -1)
 
 
-def _buffers(pairs: Pairs, slack: Float64) -> Float64:
-    """Return _PARTS of each pair, float64[len(_PARTS), k]."""
+def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
+    """Return _PARTS of each pair, float64[len(_PARTS), k], with `beside` bytes free beside the one before."""
     cycles, channels = pairs.cycles, pairs.channels
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
-    kept = _kept(pairs, slack, dominated, slices)
     several = slices.following > 0
     even = np.where(slices.following >= 3, slices.next, np.where(slices.following == 2, slices.last, 0.0))
     odd = np.where(slices.following >= 2, slices.next, slices.last)
     one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
     late = np.where(slices.following % 2 == 1, other, one)
     bytes_each = pairs.stored / channels
+    # Nothing is copied ahead within a cascade.
+    early = ~pairs.inside & (round_up(one * bytes_each, SPLIT_DEPTH) < beside)
+    kept = _kept(pairs, np.where(early, slack, 0.0), slack, dominated, slices)
     one, other, late, begin = (
         np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
@@ -261,11 +277,14 @@ def _buffers(pairs: Pairs, slack: Float64) -> Float64:
     after = np.where(several, slices.last_ran + leaving(pairs, slices.last), whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     count = np.where(kept, 1.0 + slices.following, 1.0)
-    return np.stack([one, one + other, late, begin, rest, kept, count])
+    return np.stack([one, one + other, late, begin, rest, kept, count, early])
 
 
-def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
-    """Return for which pairs copying the weights ahead is tried, and is no slower."""
+def _kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
+    """Return for which pairs copying the weights ahead is tried, and is no slower.
+
+    `slack` float64[k] is how long the operator before runs at last, of which `usable` can hide a copy.
+    """
     cycles, channels, copy = pairs.cycles, pairs.channels, pairs.copy
     again = pairs.readings > 1
     smallest = copy * np.minimum(channels, SPLIT_DEPTH) / channels
@@ -274,19 +293,26 @@ def _kept(pairs: Pairs, slack: Float64, dominated: Flags, slices: Slices) -> Fla
     faster = pairs.buffered + late < pairs.unmoved
     tried = forced | faster | (np.floor(channels / pairs.block) > _FEW_SLICES)
     tried |= ~pairs.alone & (smallest < slack) & again
-    hidden = forced | (late < copy / _HIDDEN) | (late / np.maximum(pairs.stripes, 1.0) < STARTUP_CYCLES)
-    tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated), tried)
-    waited = np.where(pairs.alone | pairs.inside, np.where(forced, STARTUP_CYCLES, 0.0), slack)
+    inputs, times = _input_cycles(pairs, slices), np.maximum(np.ceil(pairs.stripes), 1.0)
+    hidden = forced | (late < copy / _HIDDEN) | (late / times < STARTUP_CYCLES)
+    tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.stored <= pairs.room), tried)
+    waited = np.where(forced, STARTUP_CYCLES, usable)
     waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    inputs, times = _input_cycles(pairs, slices), np.maximum(pairs.stripes, 1.0)
-    buffered = pairs.buffered / times + pairs.near_latency * pairs.readings * slices.following
+    # Whole blocks of each stripe read all weights; the last stripe may be lower, and counts for less.
+    once = (
+        np.ceil(pairs.readings / times / times)
+        * np.maximum(pairs.stripes, 1.0)
+        / np.maximum(pairs.readings, 1.0)
+    )
+    buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
     # What comes from the operator before in the cascade is planned from SRAM then.
-    nearer = np.where(pairs.inside, pairs.stripes * (pairs.edge_latency - pairs.near_latency), 0.0)
+    moved = np.maximum(pairs.enter - pairs.edge_latency, 0.0) * pairs.far_input / pairs.near_input
+    nearer = np.where(pairs.inside, pairs.stripes * (pairs.enter - moved - pairs.near_latency), 0.0)
     ran = cycles + growth(slices) + waited_for - nearer
     new = np.maximum(np.maximum(ran, buffered), inputs)
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
-    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved / times), inputs)
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * once), inputs)
     filled = slices.next / round_up(slices.next, pairs.block)
     wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
     return np.asarray(tried & (new <= old) & (again | (copy + buffered <= old)) & ~wasteful)
@@ -303,6 +329,8 @@ def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
     read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
     bytes_each = pairs.stored / pairs.channels
     weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
-    near = pairs.movable & (pairs.size + weights <= pairs.room)
+    # Of what works in stripes, one stripe has to fit; within a cascade, it is there already.
+    size = pairs.size / np.maximum(pairs.stripes, 1.0)
+    near = pairs.inside | (pairs.movable & (size + weights <= pairs.room))
     from_near = read / pairs.near_input + pairs.near_latency
     return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)

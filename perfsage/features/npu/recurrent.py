@@ -190,6 +190,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         pieces=np.ones(len(coded)),
         lead=np.full(coded.shape, np.inf),
         stripes=np.zeros(coded.shape),
+        room=np.full(coded.shape, np.inf),
         **{name: cost[name] for name in same},
     )
     return prefetched(task, np.ones(coded.shape, dtype=np.bool_), begins)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.cascade_steps import Steps
 from perfsage.features.npu.cascades import Ranges, Striped, in_stripes, live_of
 from perfsage.features.npu.formats import ARITHMETIC
-from perfsage.features.npu.work import SPILL_BYTES, Float64
+from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64
 from perfsage.features.operands import Operands
 
 Int64 = NDArray[np.int64]
@@ -27,29 +27,38 @@ class Spills:
     """At which limits of SPILL_BYTES each tensor lies in DRAM, int64[tensors + 1]: a bit for each, and more.
 
     `saved` float64[n, limits] is how much less is in SRAM then at each operator, and `heights`
-    float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not.
+    float64[n, limits] are those of the stripes that it is worked off in, 0 where it is not. `room`
+    float64[n, limits] are the bytes that its weights find beside those.
     """
 
     beyond: Int64
     saved: Float64
     heights: Float64
+    room: Float64
 
 
 def stripes_of(
-    operands: Operands, ranges: Ranges, steps: Steps | None, weights: Float64 | None = None
+    operands: Operands,
+    ranges: Ranges,
+    steps: Steps | None,
+    weights: Float64 | None = None,
+    worth: Flags | None = None,
 ) -> list[Striped]:
     """Return what is in memory beside cascades, for each of SPILL_BYTES.
 
-    `weights` float64[n, limits] are the bytes that are copied, if more is known of them than `steps` say.
+    `weights` float64[n, limits] are the bytes of weights and `worth` bool[n, limits] says whether to copy
+    them, if more is known of them than `steps` say.
     """
     if steps is not None:
         known = [steps] * len(SPILL_BYTES)
-        if weights is not None:
-            known = [replace(steps, weights=each) for each in weights.T]
-        pairs = zip(known, SPILL_BYTES, strict=True)
-        return [in_stripes(operands, ranges, each, limit) for each, limit in pairs]
+        if weights is not None and worth is not None:
+            pairs = zip(weights.T, worth.T, strict=True)
+            known = [replace(steps, weights=each, worth=good) for each, good in pairs]
+        limits = zip(known, SPILL_BYTES, strict=True)
+        return [in_stripes(operands, ranges, each, limit) for each, limit in limits]
     nothing = np.empty(0, dtype=np.int64)
-    return [Striped(ranges, nothing, nothing, np.zeros(len(ranges.live)))] * len(SPILL_BYTES)
+    none = np.zeros(len(ranges.live))
+    return [Striped(ranges, nothing, nothing, none, none + np.inf)] * len(SPILL_BYTES)
 
 
 def spilled(
@@ -67,12 +76,13 @@ def spilled(
     """
     made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
+    room = np.stack([striped.room for striped in stripes], axis=1)
     tight = [
         (striped.ranges.live + ahead[:, place]).max(initial=0.0) > limit or bool(len(striped.between))
         for place, (striped, limit) in enumerate(zip(stripes, SPILL_BYTES, strict=True))
     ]
     if not any(tight):
-        return Spills(made, saved, heights)
+        return Spills(made, saved, heights, room)
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
     for place in np.flatnonzero(tight).tolist():
@@ -88,7 +98,7 @@ def spilled(
         out[striped.left] = True
         out[striped.between] = False
         made |= np.where(out, 1 << place, 0)
-    return Spills(made, saved, heights)
+    return Spills(made, saved, heights, room)
 
 
 def _out(ranges: Ranges, accesses: Float64, limit: int) -> NDArray[np.bool_]:

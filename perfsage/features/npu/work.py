@@ -197,10 +197,12 @@ class Work:
 
     @property
     def stripes(self) -> Float64:
-        """How many stripes each is worked off in, float64[n, limits + 1]: 0 for none, as without a limit."""
+        """How many stripes each is worked off in, float64[n, limits + 1]: 0 for none, as without a limit.
+
+        The last one may be lower, and counts for less.
+        """
         heights = np.stack([*(getattr(self, name) for name in STRIPES), np.zeros(len(self))], axis=1)
-        count = np.ceil(self.out_h[:, None] / np.maximum(heights, 1.0))
-        return np.where(heights > 0, count, 0.0)
+        return np.where(heights > 0, np.maximum(self.out_h[:, None] / np.maximum(heights, 1.0), 1.0), 0.0)
 
     @property
     def is_matrix(self) -> Flags:
