@@ -16,7 +16,7 @@ from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.features.npu.memory import LIVE_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "11"
+FEATURE_SCHEMA = "12"
 """Changes whenever a column is added, removed or computed differently."""
 
 CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, AWAITED_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS = (
