@@ -8,13 +8,14 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - accelerators: `geometry` describes them, `systems` puts them side by side;
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`, `sparse`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
-- weights that are copied ahead: `prefetch`, `slices`, `far_strides`; stored: `stored`, `stored_parts`;
+- weights that are copied ahead: `prefetch`, `copying`, `slices`, `far_strides`; stored: `stored`,
+  `stored_parts`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;
 - tensors in SRAM or DRAM: `sharing`, `spills`, `staged`, `accesses`, `cascades`, `cascade_steps`,
   `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `still`, `broadcasts`, `multiples`, `phases`, `parts_u85`,
+  `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `phases`, `parts_u85`,
   `extra_parts`.
 """

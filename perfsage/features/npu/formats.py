@@ -145,7 +145,7 @@ def _unaligned(subgraph: Subgraph, operands: Operands) -> Flags:
         operands.dimensions[operands.data[rows], 3],
         operands.dimensions[operands.weight[rows], 3],
     )
-    out = operands.dimensions[operands.result[rows], 3] / np.floor(into / of_group)
+    out = operands.dimensions[operands.result[rows], 3] / np.floor(into / np.maximum(of_group, 1.0))
     for tensors, depth in ((operands.data, of_group), (operands.result, out)):
         made[tensors[rows[depth % BRICK > 0]]] = True
     return made

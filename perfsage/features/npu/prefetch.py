@@ -13,23 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu import copying
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import GEOMETRIES
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, growth, leaving, waiting
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving
 from perfsage.features.npu.streams import MICRO_DEPTH
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
 
 Int64 = NDArray[np.int64]
 
-STARTUP_CYCLES = 1000.0
-"""The first operator may wait so long for its weights."""
-LEAST_FILLED = 0.3
-"""Slices that fill less of a block than this are not worth it."""
 SAME = ("products", "outputs", "blocks")
 """What plans of slices need of an operator's costs."""
-_FEW_SLICES = 2.0
-_HIDDEN = 20.0
-"""What works in stripes has its weights copied where less than such a part of the copy is waited for."""
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
@@ -268,7 +262,7 @@ def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     bytes_each = pairs.stored / channels
     # Nothing is copied ahead within a cascade.
     early = ~pairs.inside & (round_up(one * bytes_each, SPLIT_DEPTH) < beside)
-    kept = _kept(pairs, np.where(early, slack, 0.0), slack, dominated, slices)
+    kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, dominated, slices)
     one, other, late, begin = (
         np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
@@ -278,59 +272,3 @@ def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     count = np.where(kept, 1.0 + slices.following, 1.0)
     return np.stack([one, one + other, late, begin, rest, kept, count, early])
-
-
-def _kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
-    """Return for which pairs copying the weights ahead is tried, and is no slower.
-
-    `slack` float64[k] is how long the operator before runs at last, of which `usable` can hide a copy.
-    """
-    cycles, channels, copy = pairs.cycles, pairs.channels, pairs.copy
-    again = pairs.readings > 1
-    smallest = copy * np.minimum(channels, SPLIT_DEPTH) / channels
-    forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
-    late = np.maximum(copy - slack, 0.0)
-    faster = pairs.buffered + late < pairs.unmoved
-    tried = forced | faster | (np.floor(channels / pairs.block) > _FEW_SLICES)
-    tried |= ~pairs.alone & (smallest < slack) & again
-    inputs, times = _input_cycles(pairs, slices), np.maximum(np.ceil(pairs.stripes), 1.0)
-    hidden = forced | (late < copy / _HIDDEN) | (late / times < STARTUP_CYCLES)
-    tried = np.where(pairs.stripes > 0, hidden & (faster | ~dominated) & (pairs.stored <= pairs.room), tried)
-    waited = np.where(forced, STARTUP_CYCLES, usable)
-    waited_for, count = waiting(pairs, slices, waited), 1.0 + slices.following
-    # Whole blocks of each stripe read all weights; the last stripe may be lower, and counts for less.
-    once = (
-        np.ceil(pairs.readings / times / times)
-        * np.maximum(pairs.stripes, 1.0)
-        / np.maximum(pairs.readings, 1.0)
-    )
-    buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
-    # What comes from the operator before in the cascade is planned from SRAM then.
-    moved = np.maximum(pairs.enter - pairs.edge_latency, 0.0) * pairs.far_input / pairs.near_input
-    nearer = np.where(pairs.inside, pairs.stripes * (pairs.enter - moved - pairs.near_latency), 0.0)
-    ran = cycles + growth(slices) + waited_for - nearer
-    new = np.maximum(np.maximum(ran, buffered), inputs)
-    new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
-    new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
-    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * once), inputs)
-    filled = slices.next / round_up(slices.next, pairs.block)
-    wasteful = dominated & (slices.following >= 2) & (filled < LEAST_FILLED)
-    return np.asarray(tried & (new <= old) & (again | (copy + buffered <= old)) & ~wasteful)
-
-
-def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
-    """Return what reading the inputs of all slices takes, from SRAM where they fit beside the weights."""
-
-    def passes(channels: Float64) -> Float64:
-        return np.ceil(channels / pairs.pass_depth)
-
-    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
-    between = np.maximum(following - 1.0, 0.0)
-    read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
-    bytes_each = pairs.stored / pairs.channels
-    weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
-    # Of what works in stripes, one stripe has to fit; within a cascade, it is there already.
-    size = pairs.size / np.maximum(pairs.stripes, 1.0)
-    near = pairs.inside | (pairs.movable & (size + weights <= pairs.room))
-    from_near = read / pairs.near_input + pairs.near_latency
-    return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)

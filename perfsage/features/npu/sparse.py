@@ -27,7 +27,7 @@ def skip_zeros(work: Work, operands: Operands, statistics: NDArray[np.float32]) 
     if not len(rows):
         return work
     sparse = work.sparse.copy()
-    each = operands.elements[operands.weight[rows]] / work.in_c[rows]
+    each = operands.elements[operands.weight[rows]] / np.maximum(work.in_c[rows], 1.0)
     sparse[rows] |= _chance(1.0 - statistics[rows, _SHARE], work.in_c[rows], each) > _LIKELY
     return replace(work, sparse=sparse)
 

@@ -1,0 +1,92 @@
+"""Whether an NPU's compiler copies an operator's weights to SRAM: where that is worth a try, and no slower.
+
+The rules are those of Vela 5 (`ProposeSlicedWeightBuffering`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, growth, waiting
+from perfsage.features.npu.work import Flags, Float64, round_up
+
+STARTUP_CYCLES = 1000.0
+"""The first operator may wait so long for its weights."""
+LEAST_FILLED = 0.3
+"""Slices that fill less of a block than this are not worth it."""
+_FEW_SLICES = 2.0
+_HIDDEN = 20.0
+"""What works in stripes has its weights copied where less than such a part of the copy is waited for."""
+
+
+def kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
+    """Return for which pairs copying the weights ahead is tried, and is no slower, bool[k].
+
+    `slack` float64[k] is how long the operator before runs at last, of which `usable` can hide a copy;
+    `dominated` bool[k] says whose weights take less time than everything else.
+    """
+    again = pairs.readings > 1
+    smallest = pairs.copy * np.minimum(pairs.channels, SPLIT_DEPTH) / pairs.channels
+    forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
+    waited_for = waiting(pairs, slices, np.where(forced, STARTUP_CYCLES, usable))
+    once, inputs = _whole_readings(pairs), _input_cycles(pairs, slices)
+    buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
+    ran = pairs.cycles + growth(slices) + waited_for - _nearer(pairs)
+    new = np.maximum(np.maximum(ran, buffered), inputs)
+    count = 1.0 + slices.following
+    new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
+    new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * once), inputs)
+    better = (new <= old) & (again | (pairs.copy + buffered <= old)) & ~_wasteful(pairs, dominated, slices)
+    return np.asarray(_tried(pairs, slack, dominated, forced, smallest) & better)
+
+
+def _tried(pairs: Pairs, slack: Float64, dominated: Flags, forced: Flags, smallest: Float64) -> Flags:
+    """Return where copying is worth a try; the `smallest` slice takes so many cycles, float64[k]."""
+    late = np.maximum(pairs.copy - slack, 0.0)
+    faster = pairs.buffered + late < pairs.unmoved
+    tried = forced | faster | (np.floor(pairs.channels / pairs.block) > _FEW_SLICES)
+    tried |= ~pairs.alone & (smallest < slack) & (pairs.readings > 1)
+    times = np.maximum(np.ceil(pairs.stripes), 1.0)
+    hidden = forced | (late < pairs.copy / _HIDDEN) | (late / times < STARTUP_CYCLES)
+    striped = hidden & (faster | ~dominated) & (pairs.stored <= pairs.room)
+    return np.where(pairs.stripes > 0, striped, tried)
+
+
+def _whole_readings(pairs: Pairs) -> Float64:
+    """Return what part of all readings of weights counts where inputs of one stripe are compared, float64[k].
+
+    Whole blocks of each stripe read all weights; the last stripe may be lower, and counts for less.
+    """
+    times = np.maximum(np.ceil(pairs.stripes), 1.0)
+    whole = np.ceil(pairs.readings / times / times) * np.maximum(pairs.stripes, 1.0)
+    return np.asarray(whole / np.maximum(pairs.readings, 1.0))
+
+
+def _nearer(pairs: Pairs) -> Float64:
+    """Return what is saved within cascades, where what comes from the operator before is in SRAM."""
+    moved = np.maximum(pairs.enter - pairs.edge_latency, 0.0) * pairs.far_input / pairs.near_input
+    return np.where(pairs.inside, pairs.stripes * (pairs.enter - moved - pairs.near_latency), 0.0)
+
+
+def _wasteful(pairs: Pairs, dominated: Flags, slices: Slices) -> Flags:
+    filled = slices.next / round_up(slices.next, pairs.block)
+    return np.asarray(dominated & (slices.following >= 2) & (filled < LEAST_FILLED))
+
+
+def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
+    """Return what reading the inputs of all slices takes, from SRAM where they fit beside the weights."""
+
+    def passes(channels: Float64) -> Float64:
+        return np.ceil(channels / pairs.pass_depth)
+
+    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
+    between = np.maximum(following - 1.0, 0.0)
+    read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
+    bytes_each = pairs.stored / pairs.channels
+    weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
+    # Of what works in stripes, one stripe has to fit; within a cascade, it is there already.
+    size = pairs.size / np.maximum(pairs.stripes, 1.0)
+    near = pairs.inside | (pairs.movable & (size + weights <= pairs.room))
+    from_near = read / pairs.near_input + pairs.near_latency
+    return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)
