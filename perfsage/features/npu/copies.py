@@ -9,6 +9,7 @@ from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import shallow
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS, REDUCTIONS
+from perfsage.features.npu.schedule import direct_parts
 from perfsage.features.npu.stale_slices import contradicted_slices
 from perfsage.features.npu.work import ELEMENTWISE, NOTHING, POOLING, TRANSPOSED, Float64
 from perfsage.features.operands import Operands, remembered
@@ -16,6 +17,7 @@ from perfsage.graph import Subgraph
 
 BILINEAR, NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
 MOST_ENLARGED = 8.0
+_VALID = 1
 
 
 def lower_resizing(draft: Draft, operands: Operands, phases: NDArray[np.bool_]) -> Float64:
@@ -143,10 +145,24 @@ def spread_reductions(draft: Draft, operands: Operands) -> None:
     draft.kernel[reduced] = 1.0
 
 
-def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
+def merge_outer_axes(draft: Draft, operands: Operands) -> None:
+    """Transposes that leave the two outermost of more than three axes alone take them for one."""
+    rows = np.flatnonzero((draft.kind == TRANSPOSED) & (draft.batch > 1))
+    before, after = (
+        operands.dimensions[operands.data[rows], :2],
+        operands.dimensions[operands.result[rows], :2],
+    )
+    rows = rows[(before == after).all(axis=1)]
+    draft.out[rows, 0] *= draft.batch[rows]
+    draft.into[rows, 0] *= draft.batch[rows]
+    draft.batch[rows] = 1.0
+
+
+def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]) -> None:
     """What is padded for a convolution alone is padded by it, which reads the image as it was."""
     padded = absorbed_padding(subgraph, operands)
     draft.kind[padded] = NOTHING
+    _fill_only(draft, np.flatnonzero(written_padding(subgraph, operands, refused)))
     rows = np.flatnonzero(padded)
     if not len(rows):
         return
@@ -156,6 +172,18 @@ def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands) -> None:
     before, after = (operands.dimensions[those, 1:3] for those in (image[operands.data], operands.data))
     alike = readers[(draft.into[readers, :2] == after[readers]).all(axis=1)]
     draft.into[alike, :2] = before[alike]
+
+
+def _fill_only(draft: Draft, rows: NDArray[np.int64]) -> None:
+    """Leave nothing but the padding of `rows`, whose images are there already: lines one pixel wide."""
+    if not len(rows):
+        return
+    pixels = draft.out[rows, :2].prod(axis=1) - draft.into[rows, :2].prod(axis=1)
+    flat = (draft.out[rows, 2] == draft.into[rows, 2]) & (pixels > 0)
+    draft.kind[rows[~flat]] = NOTHING
+    rows = rows[flat]
+    for sides in (draft.out, draft.into):
+        sides[rows, 0], sides[rows, 1] = pixels[flat], 1.0
 
 
 @remembered
@@ -172,12 +200,30 @@ def absorbed_padding(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_
     return np.asarray(padded & alone)
 
 
+def written_padding(subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whose images are written between the padding by who makes them, bool[n].
+
+    `refused` bool[n] is what the CPU does (Vela 5, `MoveConcatSliceToProducer`).
+    """
+    rows = np.flatnonzero(operands.is_type("PAD") & ~absorbed_padding(subgraph, operands) & ~refused)
+    made = np.zeros(len(refused), dtype=np.bool_)
+    if len(rows):
+        table = subgraph.columns.operator_inputs
+        before, after = (operands.dimensions[each[rows]] for each in (operands.data, operands.result))
+        # What pads nothing stays a copy.
+        made[rows] = (before != after).any(axis=1) & direct_parts(subgraph, operands, refused)[
+            table.offsets[rows]
+        ]
+    return made
+
+
 def _takes_padding(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
-    """Return which convolutions have no padding of their own yet, bool[n]."""
+    """Return which convolutions have no padding of their own yet, bool[n], whatever their shapes say."""
     attribute, sides = subgraph.columns.attribute, slice(1, 3)
     stride = np.stack([attribute(f"stride_{axis}") for axis in "hw"], axis=1)
     dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1)
     spans = (operands.dimensions[operands.weight][:, sides] - 1.0) * np.maximum(dilation, 1) + 1.0
     reach = (operands.dimensions[operands.result][:, sides] - 1.0) * stride + spans
     fits = (reach <= operands.dimensions[operands.data][:, sides]).all(axis=1)
+    fits |= attribute("padding") == _VALID
     return np.asarray(fits & operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D"))

@@ -20,6 +20,7 @@ from perfsage.features.npu.copies import (
     copy_parts,
     drop_padding,
     lower_resizing,
+    merge_outer_axes,
     spread_reductions,
 )
 from perfsage.features.npu.draft import Draft
@@ -96,6 +97,7 @@ def work_of(
     """
     columns = subgraph.columns
     draft = _draft(columns, operands, shapes)
+    merge_outer_axes(draft, operands)
     _lay_out_rows(draft, operands, shapes)
     _stack_softmaxes(draft, operands)
     _widen_means(draft, subgraph, operands)
@@ -108,7 +110,7 @@ def work_of(
     far = _split_far_strides(draft, spans, in_pieces(subgraph, operands))
     share = copy_parts(draft, subgraph, operands, refused)
     spread_reductions(draft, operands)
-    drop_padding(draft, subgraph, operands)
+    drop_padding(draft, subgraph, operands, np.asarray(refused.any(axis=1)))
     ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import absorbed_padding
+from perfsage.features.npu.copies import absorbed_padding, written_padding
 from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS
 from perfsage.features.npu.fusing import fused
 from perfsage.features.npu.schedule import direct_parts
@@ -65,8 +65,9 @@ def base_of(subgraph: Subgraph, operands: Operands, refused: Flags) -> Base:
     data, result = operands.data, operands.result
     within, maker = fused(subgraph, operands, refused)
     renamed = operands.is_type(*ALIASES) & ~refused & ~(edge[data] & edge[result])
-    moved = (within | renamed) & (root[data] == data) & ~operands.constant[data]
-    hidden[data[within]] = True
+    written = written_padding(subgraph, operands, refused)
+    moved = (within | renamed | written) & (root[data] == data) & ~operands.constant[data]
+    hidden[data[within | written]] = True
     root[data[moved]] = result[moved]
     padded = absorbed_padding(subgraph, operands) & (root[result] == result)
     hidden[result[padded]] = True
