@@ -52,8 +52,8 @@ def answer(
 
     Without `operators`, the operators' shares are left out: they are most of the work.
     """
-    half_widths = calibration.half_widths(raw)
     doubts = calibration.doubts([subject.features for subject in subjects], raw)
+    half_widths = calibration.half_widths(raw, doubts)
     entries = ((row, manifest.devices[row]) for row in device_rows)
     rows = [
         (row, e, geometry_of(e.device.descriptors), _cells(e, metrics), _device_warning(e))

@@ -35,8 +35,9 @@ def evaluate(
     """
     if not test:
         return ()
-    raw = run_in_chunks(session, [example.features for example in test])
-    half_widths = calibration.half_widths(raw)
+    items = [example.features for example in test]
+    raw = run_in_chunks(session, items)
+    half_widths = calibration.half_widths(raw, calibration.doubts(items, raw))
     scores: list[Score] = []
     for row, entry in enumerate(entries):
         for metric in Metric:

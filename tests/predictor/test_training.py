@@ -13,8 +13,10 @@ from perfsage.device import Device
 from perfsage.errors import InvalidInputError
 from perfsage.features.npu.geometry import geometry_of
 from perfsage.metrics import Metric
+from perfsage.models.calibration import DOUBTED, Calibration
 from perfsage.models.physics import TERMS
 from perfsage.models.readout import READOUTS, Outputs
+from perfsage.models.session import RawOutputs
 from perfsage.predictor import load_predictor
 from perfsage.training import (
     Example,
@@ -160,6 +162,24 @@ def test_conformal_quantiles_cover() -> None:
     limit = conformal_quantile(scores[:200, 0], 0.9)
     assert 0.85 < (scores[:, 1] <= limit).mean() < 0.96
     assert np.isnan(conformal_quantile(np.array([1.0] * 5), 0.9))
+
+
+def test_intervals_widen_where_there_are_doubts_and_with_the_distance() -> None:
+    one = np.ones((1, 4), dtype=np.float32)
+    nothing = np.zeros((3, 1, 4), dtype=np.float32)
+    pooled = np.array([[0.0], [0.0], [6.0]], dtype=np.float32)
+    calibration = Calibration(
+        level=0.9,
+        quantiles=one,
+        centre=np.zeros(1, dtype=np.float32),
+        whitening=np.ones((1, 1), dtype=np.float32),
+        limit=2.0,
+        type_seen=np.ones(1, dtype=np.bool_),
+        largest=np.ones(1),
+    )
+    raw = RawOutputs(nothing, nothing, nothing[:, :, 0], pooled)
+    widths = calibration.half_widths(raw, [(), ("an unseen operator",), ("far",)])
+    assert widths[:, 0, 0].tolist() == [1.0, DOUBTED, 3.0 * DOUBTED]
 
 
 def test_spearman_where_it_is_defined() -> None:
