@@ -9,7 +9,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`, `sparse`;
 - cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
 - weights that are copied ahead: `prefetch`, `copying`, `slices`, `far_strides`; stored: `stored`,
-  `stored_parts`;
+  `stored_parts`, `once`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.formats import TABLES
+from perfsage.features.npu.once import first_of_graph
 from perfsage.features.npu.work import INTEGER_BYTES, NOTHING, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
@@ -25,8 +26,8 @@ def constant_bytes(subgraph: Subgraph, operands: Operands, work: Work, refused: 
     summed = softmax | work.flat
     added = np.where(summed, INTEGER_BYTES * operands.elements[operands.data], work.beside)
     added = np.where(work.doubled, operands.elements[operands.result], added)
-    zeros = _once(subgraph, operands, np.where(refused[:, 0], 0.0, added))
-    each = each + _once(subgraph, operands, np.where(refused.all(axis=1), 0.0, _padding(operands, work)))
+    zeros = _once(subgraph, np.where(refused[:, 0], 0.0, added))
+    each = each + _once(subgraph, np.where(refused.all(axis=1), 0.0, _padding(operands, work)))
     return np.where(refused, 0.0, np.stack([each + zeros, each], axis=1))
 
 
@@ -40,15 +41,11 @@ def _padding(operands: Operands, work: Work) -> Float64:
     return np.where(padded, most * operands.elements[operands.result], 0.0)
 
 
-def _once(subgraph: Subgraph, operands: Operands, added: Float64) -> Float64:
+def _once(subgraph: Subgraph, added: Float64) -> Float64:
     """Return `added` bytes of what is alike everywhere, once for each size in a graph."""
     made = np.zeros(len(added))
     rows = np.flatnonzero(added)
-    size = round_up(added[rows], ALIGNMENT)
-    graph = subgraph.begins(rows)
-    firsts: dict[tuple[int, float], int] = {}
-    for row, begin, bytes_ in zip(rows.tolist(), graph.tolist(), size.tolist(), strict=True):
-        firsts.setdefault((begin, bytes_), row)
-    for (_, bytes_), row in firsts.items():
-        made[row] = bytes_
+    if len(rows):
+        size = round_up(added[rows], ALIGNMENT)
+        made[rows] = size * first_of_graph(subgraph, rows, size[:, None])
     return made

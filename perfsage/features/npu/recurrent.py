@@ -18,6 +18,7 @@ from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
+from perfsage.features.npu.once import first_of_graph
 from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent_memory import GATES, LSTM, Lstms, lstms_of
 from perfsage.features.npu.streams import STREAMS, idle_streams
@@ -103,7 +104,7 @@ def recurrent_steps(
     clamp = _CLAMP_CYCLES + _CLAMP_UNIT_CYCLES * cells
     cost, spread = _two_steps(made, coded, clamp)
     fetch = _fetch(cost, spread, np.repeat(lstms.units, 2 * _ROWS))
-    return Steps(lstms, cost, spread, fetch, arithmetic, first, _stored(subgraph, operands, lstms, coded))
+    return Steps(lstms, cost, spread, fetch, arithmetic, first, _stored(subgraph, lstms, coded))
 
 
 def add_steps(made: Float64, steps: Steps, moved: Float64) -> None:
@@ -202,12 +203,10 @@ def _inside(work: Work, lstms: Lstms) -> Float64:
     return np.where(np.where(_U85, leaves[1], leaves[0]), 0.0, _WRITTEN_INSIDE)
 
 
-def _stored(subgraph: Subgraph, operands: Operands, lstms: Lstms, coded: Float64) -> Float64:
+def _stored(subgraph: Subgraph, lstms: Lstms, coded: Float64) -> Float64:
     """Return the bytes of flash of each LSTM, float64[k, d]; tables are there once for a graph."""
     layers = 2 * GATES
     weights = coded.reshape(len(lstms.rows), layers, -1).sum(axis=1)
     scales = layers * SCALE_BYTES * lstms.units[:, None]
-    graph = subgraph.begins(lstms.rows)
-    first = np.zeros(len(graph), dtype=np.bool_)
-    first[np.unique(graph, return_index=True)[1]] = True
+    first = first_of_graph(subgraph, lstms.rows)
     return np.asarray(weights + scales + np.where(_U85 & first[:, None], _TABLE_BYTES, 0.0))

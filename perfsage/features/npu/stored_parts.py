@@ -11,6 +11,7 @@ from perfsage.features.coding import SECTION, Padding, coded_bytes
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.formats import in_phases, multiples
 from perfsage.features.npu.geometry import IS_U85
+from perfsage.features.npu.once import first_of_graph
 from perfsage.features.npu.streams import (
     MICRO_DEPTH,
     STREAMS,
@@ -23,7 +24,6 @@ from perfsage.features.npu.work import (
     CONVOLUTION,
     NOTHING,
     SUBKERNEL,
-    Flags,
     Float64,
     Work,
     round_up,
@@ -108,7 +108,7 @@ def store_phases(made: Float64, subgraph: Subgraph, operands: Operands, work: Wo
     rows = np.flatnonzero(in_phases(subgraph, operands) & (work.kind != NOTHING))
     if not len(rows):
         return
-    first = _once(subgraph, operands, rows, work.out_c[rows, None])[:, None]
+    first = first_of_graph(subgraph, rows, work.out_c[rows, None])[:, None]
     made[rows] = np.where(_U85, made[rows], first * _phase_bytes(work.take(rows), scales[rows]))
 
 
@@ -133,19 +133,9 @@ def store_means_once(
         [operands.dimensions[each[rows]] for each in (operands.data, operands.result)], axis=1
     )
     count = slices[rows]
-    first = np.repeat(_once(subgraph, operands, rows, sizes)[:, None], count.shape[1], axis=1)
+    first = np.repeat(first_of_graph(subgraph, rows, sizes)[:, None], count.shape[1], axis=1)
     for place in np.flatnonzero((count != count[:1]).any(axis=0)):
         keys = np.concatenate([sizes, count[:, place : place + 1]], axis=1)
-        first[:, place] = _once(subgraph, operands, rows, keys)
+        first[:, place] = first_of_graph(subgraph, rows, keys)
     made[rows] *= first
-    made[rows] += ALIGNMENT * _once(subgraph, operands, rows, np.zeros((len(rows), 0)))[:, None]
-
-
-def _once(subgraph: Subgraph, operands: Operands, rows: NDArray[np.int64], keys: Float64) -> Flags:
-    """Return which of `rows` are the first of their graph with such `keys` [k, columns], bool[k]."""
-    if len(rows) == 1:
-        return np.ones(1, dtype=np.bool_)
-    graph = subgraph.begins(rows)[:, None]
-    first = np.zeros(len(rows), dtype=np.bool_)
-    first[np.unique(np.concatenate([graph, keys], axis=1), axis=0, return_index=True)[1]] = True
-    return first
+    made[rows] += ALIGNMENT * first_of_graph(subgraph, rows)[:, None]
