@@ -83,6 +83,14 @@ def test_the_place_of_the_largest_value_is_found_as_vela_finds_it(device: str) -
     assert flash == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u65-512"])
+def test_places_in_large_images_are_found_block_by_block(device: str) -> None:
+    data = _data(lambda b, x: b.arg_max(x), 1, 260, 256, 19)
+    cycles, sram, _ = _ratios(device, data)
+    assert cycles == pytest.approx(1, abs=0.02)
+    assert sram == pytest.approx(1, abs=0.001)
+
+
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u65-512"])
 @pytest.mark.parametrize("name", ["REDUCE_MAX", "REDUCE_MIN"])
 @pytest.mark.parametrize("axes", [(1,), (2,), (3,), (1, 2)])

@@ -17,6 +17,8 @@ Sizes = tuple[float, float, float]
 """Height, width, channels."""
 HEIGHT, WIDTH = 1, 2
 _TILE, _DEPTH = 64.0, 16.0
+_MOST_ROWS, _BLOCK_ROWS = 65536.0, 4.0
+"""U55 and U65 pool more rows than that in operators of one block each, which are so high."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +42,14 @@ class Part:
 
 
 def parts_of(
-    size: list[float], axes: tuple[int, ...], place: bool, summed: bool, least: bool
+    size: list[float], axes: tuple[int, ...], place: bool, summed: bool, least: bool, long: bool
 ) -> Iterator[Part]:
-    """Yield what an NPU does for one operator over `axes` of a tensor of this size [4]."""
+    """Yield what an NPU does for one operator over `axes` of a tensor of this size [4].
+
+    Places are integers of 64 bits if `long`.
+    """
     if place:
-        yield from _place(size, axes[-1])
+        yield from _place(size, axes[-1], long)
     elif summed:
         yield from _sum(size, axes)
     else:
@@ -78,19 +83,29 @@ def _stored(size: list[float], brick: float) -> float:
     return math.prod(size[:3]) * math.ceil(size[3] / brick) * brick
 
 
-def _place(size: list[float], axis: int) -> Iterator[Part]:
+def _place(size: list[float], axis: int, long: bool) -> Iterator[Part]:
     outer, width, inner = _around(size, axis)
     count = outer * inner
     image = (size[0] * size[1], size[2], size[3])
     yield Part(kind=DEPTHWISE, out=image, into=image, new=0.0, near_each=1.25)
-    yield Part(
-        kind=POOLING, out=(outer, 1.0, inner), into=(outer, width, inner), kernel=(1.0, width),
-        output="max_pool", shorts=True,
-    )  # fmt: skip
+    pieces = outer > _MOST_ROWS
+    yield _pool(outer, width, inner, old=0.0 if pieces else 1.0)
+    if pieces:
+        yield _pool(_BLOCK_ROWS, width, inner, old=outer // _BLOCK_ROWS, new=0.0)
+        yield _pool(outer % _BLOCK_ROWS, width, inner, old=float(outer % _BLOCK_ROWS > 0), new=0.0)
     if count >= _TILE:
         tiles = _tiles(count)
         yield Part(kind=POOLING, out=tiles, into=tiles, new=0.0, shorts=True)
-    yield _elementwise(count, new=0.0, near_each=3.0, far_each=8.0)
+    # Integers of 64 bits are made of twice as many of 32.
+    for times in (1.0, 2.0)[: 1 + long]:
+        yield _elementwise(times * count, new=0.0, near_each=3.0, far_each=8.0)
+
+
+def _pool(outer: float, width: float, inner: float, *, old: float, new: float = 1.0) -> Part:
+    return Part(
+        kind=POOLING, out=(outer, 1.0, inner), into=(outer, width, inner), kernel=(1.0, width),
+        output="max_pool", shorts=True, old=old, new=new,
+    )  # fmt: skip
 
 
 def _sum(size: list[float], axes: tuple[int, ...]) -> Iterator[Part]:

@@ -10,9 +10,10 @@ from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import LINEAR, REDUCTIONS
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
+from perfsage.features.npu.pace import paced
 from perfsage.features.npu.reduction_parts import Part, parts_of
-from perfsage.features.npu.work import POOLING, TRANSPOSED, Flags, Float64, Work
-from perfsage.features.operands import Operands
+from perfsage.features.npu.work import CROSSING_BITS, POOLING, TRANSPOSED, Flags, Float64, Work
+from perfsage.features.operands import Operands, type_flags
 from perfsage.graph import Subgraph
 
 TABLE_BYTES = 2048.0
@@ -30,6 +31,7 @@ def add_reductions(made: Float64, subgraph: Subgraph, operands: Operands, work: 
     if not len(rows):
         return
     kinds = [operands.is_type(name) for name in ("ARG_MAX", "SUM", "REDUCE_MIN")]
+    kinds.append(type_flags(("INT64",))[operands.tensor_type][operands.result])
     axes = reduced_axes(subgraph.columns, operands, rows)
     sizes = operands.dimensions[operands.data[rows]].tolist()
     parts = [
@@ -60,9 +62,12 @@ def _costs(parts: list[Part], work: Work) -> Float64:
     # U85 sums without scales.
     scales = np.where(_U85, 0.0, cost["scale"])
     far = np.maximum(cost["far"] * far_each + scales, cost["far_alone"] * far_each)
-    cycles = np.maximum(
-        np.where(_U85, cost["cycles"], cost["cycles_direct"]) * shorts, np.maximum(near / _NEAR, far / _FAR)
-    )
+    # Products take longer, transfers do not.
+    blocks = np.maximum(cost["blocks"], 1.0)
+    given = cost["outputs"] / blocks, blocks, np.zeros(1), np.zeros(1)
+    longer, before = (paced(times * cost["products"] / blocks, *given) for times in (shorts, 1.0))
+    busy = np.where(_U85, cost["cycles"], cost["cycles_direct"]) + longer - before
+    cycles = np.maximum(busy, np.maximum(near / _NEAR, far / _FAR))
     return np.stack([cycles, near, far, far], axis=1) * times[:, None]
 
 
@@ -78,10 +83,13 @@ def _work(parts: list[Part], work: Work, rows: NDArray[np.int64]) -> Work:
             made[f"{name}_{axis}"] = np.maximum(values, 1.0)
     for axis, values in zip("hw", np.array([part.kernel for part in parts]).T, strict=True):
         made[f"kernel_{axis}"] = made[f"span_{axis}"] = values
-    for suffix, done in (("", [part.old for part in parts]), ("_u85", [part.new for part in parts])):
+    old, new = ([part.old for part in parts], [part.new for part in parts])
+    # What lies in DRAM is not the same on U55 and U65 as on U85, and neither are the first and the last part.
+    bits = CROSSING_BITS[0]
+    for suffix, done, mask in (("", old, bits), ("_u85", new, ~bits)):
         for name, where in zip(("source", "target"), _ends(rows, np.array(done) > 0), strict=True):
             made[name + suffix] = np.where(where, getattr(taken, name + suffix), LINEAR)
-            made[f"{name}_spill"] = np.where(where, getattr(taken, f"{name}_spill"), 0)
+            made[f"{name}_spill"] |= np.where(where, getattr(taken, f"{name}_spill") & mask, 0)
     return Work(**made)
 
 

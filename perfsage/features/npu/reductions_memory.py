@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.axes import reduced_axes
 from perfsage.features.npu.formats import BRICK, EDGE
-from perfsage.features.npu.work import INTEGER_BYTES, Flags, Float64
+from perfsage.features.npu.work import Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -52,14 +52,14 @@ def reduction_room(
         data, result = operands.data[rows], operands.result[rows]
         inside = np.stack([size[data], np.where(formats[data] != EDGE, size[data], 0.0)], axis=1)
         leaves = np.stack([np.ones(len(rows)), formats[result] != EDGE], axis=1)
+        leaves *= size[result, None]
         made[rows] = _places(operands.elements[data], operands.elements[result], inside, leaves)
     return made
 
 
-def _places(elements: Float64, places: Float64, entering: Float64, leaves: Float64) -> Float64:
+def _places(elements: Float64, places: Float64, entering: Float64, leaving: Float64) -> Float64:
     """Return what the largest of three steps takes more than the ends that are in SRAM, float64[k, 2]."""
     shorts, bricks = _SHORT_BYTES * elements, _SHORT_BYTES * BRICK * places
-    leaving = INTEGER_BYTES * places[:, None] * leaves
     pooled = (shorts + _SHORT_BYTES * places)[:, None]
     written = bricks[:, None] + np.maximum(leaving, _SHORT_BYTES * places[:, None])
     most = np.maximum(np.maximum(entering + shorts[:, None], pooled), written)
