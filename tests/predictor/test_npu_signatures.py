@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import Model, ModelT
 
+from benchmarks.npu_formulas import ours as formulas
+from benchmarks.npu_formulas import vela
 from dataset.builder import Builder
 from perfsage.features import extract_features, extract_many
 from perfsage.graph import read_graph
@@ -48,6 +50,22 @@ def test_signatures_are_what_vela_reads(device: str) -> None:
     names, ours, theirs = operator_cycles(device, _tiled(signed=True))
     for row, name in enumerate(names):
         assert ours[row] == pytest.approx(theirs[row], rel=0.03), name
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u65-512"])
+def test_pads_that_pad_nothing_copy_few_channels_in_another_shape(device: str) -> None:
+    b = Builder(dtype="int8", seed=3)
+    padded = b.pad(b.input((1, 240, 320, 1)), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    halves = [b.strided_slice(padded, (0, top, 0, 0), (1, top + 124, 322, 1)) for top in (0, 118)]
+    b.output(b.add(*(b.conv(half, 16, kernel=3, stride=2) for half in halves)))
+    same = (-1, 240, 320, 1)
+    data = _with_signatures(b.finish(), {242: same, 124: same, 62: (-1, 120, 160, 16)})
+    _, ours, theirs = operator_cycles(device, data)
+    assert ours[0] == pytest.approx(theirs[0], rel=0.04)
+    assert ours.sum() == pytest.approx(sum(theirs.values()), rel=0.03)
+    peaks = formulas(device, extract_features(read_graph(data)))[1], vela(device, data)
+    assert peaks[1] is not None
+    assert peaks[0] == pytest.approx(peaks[1][1], rel=0.01)
 
 
 def test_signatures_that_say_what_shapes_say_change_nothing() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.deep_shapes import deep_shapes
-from perfsage.features.npu.depths import shallow
+from perfsage.features.npu.depths import copied_whole, shallow
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS, REDUCTIONS
 from perfsage.features.npu.schedule import direct_parts
@@ -163,6 +163,10 @@ def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands, refused: 
     padded = absorbed_padding(subgraph, operands)
     draft.kind[padded] = NOTHING
     _fill_only(draft, np.flatnonzero(written_padding(subgraph, operands, refused)))
+    whole = copied_whole(operands)
+    whole = whole[~padded[whole] & ~refused[whole]]
+    if len(whole):
+        draft.into[whole] = deep_shapes(operands.elements[operands.data[whole]])
     rows = np.flatnonzero(padded)
     if not len(rows):
         return

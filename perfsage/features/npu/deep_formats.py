@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.depths import deepened, shallow
+from perfsage.features.npu.depths import copied_whole, deepened, shallow
 from perfsage.features.npu.formats import BRICKS, LINEAR
 from perfsage.features.npu.fusing import own_activation
 from perfsage.features.operands import Operands
@@ -30,6 +30,10 @@ def deep_formats(
             made = operands.result[apart[owner]]
             formats = formats.copy()
             formats[made] = np.where(formats[made] == BRICKS, LINEAR, formats[made])
+    whole = operands.result[copied_whole(operands)]
+    if len(whole):
+        formats = formats.copy()
+        formats[whole] = np.maximum(formats[whole], LINEAR)
     deep = deepened(subgraph, operands, owner)[owner]
     written = deep | (own_activation(subgraph, operands) & shallow(operands))[owner]
     if not written.any():

@@ -44,6 +44,18 @@ def shallow(operands: Operands) -> Flags:
     return np.asarray((depth < FEW_CHANNELS) & (elements > FEW_ELEMENTS) & (elements < MOST_ELEMENTS))
 
 
+def copied_whole(operands: Operands) -> Int64:
+    """Return the rows of pads that pad nothing, as stale signatures have it, and copy few channels.
+
+    They do so in another shape, into rows.
+    """
+    rows = np.flatnonzero(operands.is_type("PAD"))
+    if len(rows):
+        before, after = (operands.dimensions[each[rows]] for each in (operands.data, operands.result))
+        rows = rows[(before == after).all(axis=1) & shallow(operands)[rows]]
+    return rows
+
+
 def parts(subgraph: Subgraph, operands: Operands) -> NDArray[np.bool_]:
     """Return which tensors are parts of what lies in memory, bool[2, tensors + 1]: as read, and as written.
 

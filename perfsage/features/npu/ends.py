@@ -11,7 +11,7 @@ from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST, joined_in_place, kinds_u85
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
-from perfsage.features.npu.depths import deepened, parts
+from perfsage.features.npu.depths import copied_whole, deepened, parts
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, in_rows, tensor_formats
 from perfsage.features.npu.fusing import fused, own_activation
@@ -72,6 +72,7 @@ def ends_of(
     copied = operands.is_type(*COPIES) & ~deep & (source != BRICKS) & (target != BRICKS)
     if copied.any():
         read, written = parts(subgraph, operands)
+        copied[copied_whole(operands)] = False
         _lay_out_elements(draft, copied & ~(read[operands.data] | written[operands.result]))
     _deepen(draft, np.flatnonzero(deep & ~within))
     return Ends(

@@ -15,6 +15,7 @@ from perfsage.features.npu.copies import absorbed_padding, written_padding
 from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS
 from perfsage.features.npu.fusing import fused
 from perfsage.features.npu.schedule import direct_parts
+from perfsage.features.npu.stale_slices import contradicted_slices
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -110,6 +111,7 @@ def _take_parts(subgraph: Subgraph, operands: Operands, refused: Flags, edge: Fl
     """Parts are read where they are, unless they or the whole leave the graph."""
     results = subgraph.columns.operator_outputs
     taken = operands.is_type(*PARTS) & ~refused
+    taken[contradicted_slices(subgraph, operands)[0]] = False
     values, whole = results.values, operands.data[results.row_indices]
     fixed = operands.constant.copy()
     fixed[[*subgraph.outputs]] = True
