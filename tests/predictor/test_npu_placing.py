@@ -94,6 +94,21 @@ def test_a_softmax_that_does_not_fit_lies_in_dram_in_part() -> None:
     assert mine == pytest.approx(theirs, rel=0.05)
 
 
+def test_weights_are_not_copied_while_the_cpu_works() -> None:
+    def build(b: Builder, x: Any) -> Any:
+        small = b.resize_bilinear(b.conv(x, 16, kernel=3), (3, 2))
+        return b.fully_connected(b.reshape(small, (1, 96)), 64)
+
+    data = _made(build, (1, 20, 30, 16))
+    mine, theirs = _peaks("ethos-u85-1024", data)
+    assert mine == pytest.approx(theirs, rel=0.03)
+    theirs_all = vela("ethos-u85-1024", data)
+    assert theirs_all is not None
+    assert ours("ethos-u85-1024", extract_features(read_graph(data)))[0] == pytest.approx(
+        theirs_all[0], rel=0.01
+    )
+
+
 def test_weights_are_not_copied_in_slices_that_end_within_microblocks() -> None:
     data = _made(lambda b, x: b.conv(b.conv(b.conv(x, 96), 96, kernel=5), 96, kernel=3), (1, 12, 12, 96))
     mine, theirs = _peaks("ethos-u85-1024", data)

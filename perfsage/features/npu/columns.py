@@ -290,7 +290,8 @@ def _prefetch(
         room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1)[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
-    fetch = fetched_in_pieces(prefetched(task, busy[:, IS_U85], begins), cost, coded, work)
+    fetch = prefetched(task, busy[:, IS_U85], begins, refused[:, IS_U85])
+    fetch = fetched_in_pieces(fetch, cost, coded, work)
     passes = np.where(summed, np.ceil(work.out_c[:, None] / np.maximum(cost["depth"], 1.0)), 1.0)
     staged = staged_bytes(subgraph, operands, refused[:, IS_U85], cost, coded, passes)
     return replace(fetch, ahead=fetch.ahead + staged)

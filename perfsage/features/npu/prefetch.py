@@ -106,13 +106,19 @@ class Prefetch:
     slices: Float64
 
 
-def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
+def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetch:
     """Return which weights are copied, and what that takes.
 
-    `busy` bool[n, d] says which operators an accelerator does, and `first` bool[n] which rows begin a graph.
+    `busy` bool[n, d] says which operators an accelerator does, `first` bool[n] which rows begin a graph, and
+    `outside` bool[n, d] what the CPU does: nothing is copied in the meantime.
     """
     row, accelerator = np.nonzero((task.weights > 0) & busy)
     earlier = _before(busy, first)
+    most = np.full(len(row), np.inf)
+    if outside.any():
+        halted = _before(outside, first) > earlier
+        earlier[halted] = -1
+        most[halted[row, accelerator]] = 0.0
     before = earlier[row, accelerator]
     pairs = _pairs(task, row, accelerator, before)
     rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
@@ -121,7 +127,7 @@ def prefetched(task: Task, busy: Flags, first: Flags) -> Prefetch:
     beside, empty = np.full(len(row), -1.0), free.copy()
     for _ in range(_MOST_ROUNDS):
         now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
-        left = np.where(before >= 0, free[before, accelerator], np.inf)
+        left = np.where(before >= 0, free[before, accelerator], most)
         todo = np.flatnonzero((now != slack) | (left != beside))
         if not len(todo):
             break

@@ -194,7 +194,8 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         room=np.full(coded.shape, np.inf),
         **{name: cost[name] for name in same},
     )
-    return prefetched(task, np.ones(coded.shape, dtype=np.bool_), begins)
+    busy = np.ones(coded.shape, dtype=np.bool_)
+    return prefetched(task, busy, begins, ~busy)
 
 
 def _inside(work: Work, lstms: Lstms) -> Float64:
