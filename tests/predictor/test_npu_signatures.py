@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert.schema_py_generated import Model, ModelT
+from ai_edge_litert.schema_py_generated import Model, ModelT, TensorType
 
 from benchmarks.npu_formulas import ours as formulas
 from benchmarks.npu_formulas import vela
@@ -101,3 +101,22 @@ def test_a_part_that_is_all_of_what_is_joined_is_copied(device: str) -> None:
     names, ours, theirs = operator_cycles(device, b.finish())
     row = list(names).index("CONCATENATION")
     assert ours[row] == pytest.approx(theirs[row], rel=0.01)
+
+
+def test_softmaxes_that_make_16_bits_of_8_go_to_the_cpu_of_u85() -> None:
+    b = Builder(dtype="int8", seed=3)
+    b.output(b.softmax(b.conv(b.input((1, 4, 4, 8)), 10)))
+    model = ModelT.InitFromObj(Model.GetRootAs(b.finish(), 0))
+    result = model.subgraphs[0].tensors[model.subgraphs[0].outputs[0]]
+    result.type, result.quantization.zeroPoint, result.quantization.scale = (
+        TensorType.INT16,
+        [-32768],
+        [2**-16],
+    )
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    data = bytes(builder.Output())
+    for device, done in (("ethos-u85-256", False), ("ethos-u55-128", True)):
+        names, ours, theirs = operator_cycles(device, data)
+        row = list(names).index("SOFTMAX")
+        assert (ours[row] > 0, theirs.get(row, 0) > 0) == (done, done)

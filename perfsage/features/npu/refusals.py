@@ -64,7 +64,7 @@ def refusals(columns: Columns, operands: Operands, shapes: NDArray[np.float64]) 
     old |= _far_convolutions(columns, operands, shapes, strides)
     made = [
         _resizes(columns, operands, shapes, u85=False) | old,
-        _resizes(columns, operands, shapes, u85=True),
+        _resizes(columns, operands, shapes, u85=True) | _low_zeros(operands),
     ]
     types = (SUPPORTED, SUPPORTED_U85)
     return np.stack(
@@ -77,6 +77,20 @@ def _of_types(operands: Operands, *names: str) -> Flags:
     """Return which operators read or make elements of these types."""
     found = type_flags(names)[operands.tensor_type]
     return np.asarray(found[operands.data] | found[operands.result])
+
+
+def _low_zeros(operands: Operands) -> Flags:
+    """Return which softmaxes make 16 bits of 8, and what reads these: their zero is too low for U85.
+
+    It is the least of all values, as TFLite defines them.
+    """
+    made = operands.is_type("SOFTMAX") & type_flags(("INT8",))[operands.tensor_type][operands.data]
+    if made.any():
+        made &= type_flags(("INT16",))[operands.tensor_type][operands.result]
+        low = np.zeros(operands.absent + 1, dtype=np.bool_)
+        low[operands.result[made]] = True
+        made |= low[operands.data]
+    return np.asarray(made)
 
 
 def _unquantized(columns: Columns, operands: Operands) -> Flags:
