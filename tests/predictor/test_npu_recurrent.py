@@ -74,6 +74,12 @@ def test_thousands_of_steps_take_no_longer_to_look_at_and_stay_finite() -> None:
     assert ratio == pytest.approx(5000, rel=0.01)
 
 
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256", "ethos-u65-512"])
+def test_lstms_read_rows(device: str) -> None:
+    sram = _ratios(device, _data(lambda b, x: b.lstm(b.lstm(x, 20), 8), 1, 28, 28))[1]
+    assert sram == pytest.approx(1, abs=0.04)
+
+
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u65-512"])
 def test_the_place_of_the_largest_value_is_found_as_vela_finds_it(device: str) -> None:
     data = _data(lambda b, x: b.arg_max(b.conv(x, 19)), 1, 40, 36, 16)

@@ -48,6 +48,8 @@ _RENAMING = (*ALIASES, "SPLIT", "SPLIT_V", "SOFTMAX", "PACK", "UNPACK")
 
 _ROWS = ("BATCH_MATMUL", "TRANSPOSE", "SQUARED_DIFFERENCE")
 """What U55 and U65 read and write in rows: they have no other way, or make integers of it."""
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+"""Its steps are parts of what it reads, in another shape."""
 
 
 @remembered
@@ -93,7 +95,7 @@ def _pass_on(subgraph: Subgraph, operands: Operands, formats: NDArray[np.int64])
 def in_rows(subgraph: Subgraph, operands: Operands, *, u85: bool) -> Flags:
     """Return which operators need what they read and what they write in rows, bool[n, 2]."""
     both = operands.is_type("SOFTMAX", *() if u85 else _ROWS)
-    read = both | (operands.is_type("ARG_MAX") & u85)
+    read = both | (operands.is_type("ARG_MAX") & u85) | operands.is_type(LSTM)
     if u85:
         read &= ~_turned(operands)
     return np.stack([read, both | (in_phases(subgraph, operands) & (not u85))], axis=1)
