@@ -74,6 +74,20 @@ def test_thousands_of_steps_take_no_longer_to_look_at_and_stay_finite() -> None:
     assert ratio == pytest.approx(5000, rel=0.01)
 
 
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+@pytest.mark.parametrize("time", [1, 28])
+@pytest.mark.parametrize("units", [(20,), (20, 64, 32)])
+def test_states_are_there_all_the_time_and_the_first_gate_until_it_is_needed(
+    device: str, time: int, units: tuple[int, ...]
+) -> None:
+    def build(b: Builder, x: Any) -> Any:
+        for each in units:
+            x = b.lstm(x, each)
+        return b.fully_connected(x, 200)
+
+    assert _ratios(device, _data(build, 1, time, 28))[1] == pytest.approx(1, abs=0.001)
+
+
 @pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256", "ethos-u65-512"])
 def test_lstms_read_rows(device: str) -> None:
     sram = _ratios(device, _data(lambda b, x: b.lstm(b.lstm(x, 20), 8), 1, 28, 28))[1]

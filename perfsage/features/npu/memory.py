@@ -68,7 +68,7 @@ def npu_live(
         crossed |= np.where(there, CROSSING_BITS[generation], 0)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
         for room in (
-            recurrent_room(operands, outside, u85=u85),
+            recurrent_room(subgraph, operands, outside, sizes, u85=u85),
             reduction_room(subgraph, operands, outside, stored, size, u85=u85),
             turned_room(subgraph, operands, refused, u85=u85),
         ):

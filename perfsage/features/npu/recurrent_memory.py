@@ -69,18 +69,41 @@ def recurrent_refusals(columns: Columns, operands: Operands) -> Flags:
     return refused
 
 
-def recurrent_room(operands: Operands, refused: Flags, *, u85: bool) -> Float64 | float:
+def recurrent_room(
+    subgraph: Subgraph, operands: Operands, refused: Flags, sizes: Float64, *, u85: bool
+) -> Float64 | float:
     """Return the bytes of SRAM that LSTMs take beside what they read and make, float64[n, 2].
 
-    With the states where all of them is in SRAM, and without where they lie in DRAM.
+    With the states where all of them is in SRAM, and without where they lie in DRAM. States are there from
+    the beginning to the end, and so is the first gate of an LSTM, which needs nothing else, until it runs.
+    `sizes` float64[2, tensors + 1] are the bytes of tensors in either case.
     """
-    there = operands.is_type(LSTM) & ~refused
-    if not there.any():
+    rows = np.flatnonzero(operands.is_type(LSTM) & ~refused)
+    if not len(rows):
         return 0.0
-    units = operands.dimensions[operands.result, 3]
-    gates = (_AT_ONCE_U85 if u85 else _AT_ONCE_U55) * _GATE_BYTES * round_up(units, BRICK)
+    units = operands.dimensions[operands.result[rows], 3]
+    gate = _GATE_BYTES * round_up(units, BRICK)
     states = round_up(_STATE_BYTES * units, BRICK) + round_up(_CELL_BYTES * units, BRICK)
-    return np.where(there[:, None], np.stack([gates + states, gates], axis=1), 0.0)
+    place = np.arange(len(refused))
+    graph = np.searchsorted(np.unique(subgraph.spans[0]), place, side="right")
+    made = np.zeros((len(refused), 2))
+    made[:, 0] = np.bincount(graph[rows], states, graph.max() + 1)[graph]
+    first = np.bincount(rows, gate, len(place))
+    made += (np.cumsum(np.bincount(graph, first))[graph] - np.cumsum(first))[:, None]
+    made[rows] += _gates(operands, rows, gate[:, None], sizes, u85=u85)
+    return made
+
+
+def _gates(operands: Operands, rows: Int64, gate: Float64, sizes: Float64, *, u85: bool) -> Float64:
+    """Return the bytes of gates, float64[k, 2], for `gate` float64[k, 1] each.
+
+    What an LSTM of one step reads dies before its last gates, and what it makes is not there before.
+    """
+    most = (_AT_ONCE_U85 if u85 else _AT_ONCE_U55) * gate
+    once = operands.dimensions[operands.result[rows], :3].prod(axis=1) == 1
+    data, result = (sizes[:, each[rows]].T for each in (operands.data, operands.result))
+    least = np.maximum(_AT_ONCE_U85 * gate + data, most) - data - result
+    return np.where(once[:, None], least, most)
 
 
 def _inputs(columns: Columns, rows: Int64, slots: tuple[int, ...], absent: int) -> Int64:
