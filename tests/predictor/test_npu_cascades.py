@@ -46,6 +46,18 @@ def test_weights_within_a_cascade_find_what_the_ones_before_leave() -> None:
     assert sram == pytest.approx(1.0, abs=0.01)
 
 
+def test_a_cascade_becomes_several_where_higher_stripes_ask_for_it() -> None:
+    def separable(b: Builder, x: Any) -> Any:
+        x = b.conv(x, 32, stride=2)
+        for channels, stride in ((64, 1), (128, 2), (128, 1)):
+            x = b.conv(b.depthwise(x, stride=stride), channels, kernel=1)
+        return b.depthwise(x, stride=2)
+
+    cycles, sram = _ratios("ethos-u85-1024", separable, (1, 224, 224, 3))
+    assert cycles == pytest.approx(1.0, abs=0.005)
+    assert sram == pytest.approx(1.0, abs=0.01)
+
+
 def test_weights_are_not_copied_ahead_where_a_cascade_leaves_no_room() -> None:
     def mean(b: Builder, x: Any) -> Any:
         x = b.depthwise(b.conv(x, 192, kernel=1))

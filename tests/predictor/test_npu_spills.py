@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from perfsage.features.npu.cascade_steps import Steps
-from perfsage.features.npu.cascades import Ranges, cascades
+from perfsage.features.npu.cascades import Ranges
 from perfsage.features.npu.spills import spilled, stripes_of
+from perfsage.features.npu.stripes import cascades
 from perfsage.features.npu.work import SPILL_BYTES
 
 LIMIT = SPILL_BYTES[0]

@@ -14,7 +14,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;
 - tensors in SRAM or DRAM: `sharing`, `spills`, `staged`, `accesses`, `cascades`, `cascade_steps`,
-  `constants`, `wholes`;
+  `stripes`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `phases`,
   `parts_u85`, `extra_parts`.
