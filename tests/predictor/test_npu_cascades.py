@@ -58,6 +58,27 @@ def test_a_cascade_becomes_several_where_higher_stripes_ask_for_it() -> None:
     assert sram == pytest.approx(1.0, abs=0.01)
 
 
+def test_images_have_room_before_weights_where_both_do_not_fit() -> None:
+    def separable(b: Builder, x: Any) -> Any:
+        x = b.conv(x, 512, stride=2)
+        for _ in range(3):
+            x = b.conv(b.depthwise(x), 512, kernel=1)
+        return x
+
+    cycles, sram = _ratios("ethos-u85-1024", separable, (1, 38, 38, 8))
+    assert cycles == pytest.approx(1.0, abs=0.01)
+    assert sram == pytest.approx(1.0, abs=0.005)
+
+
+def test_slices_are_as_deep_as_whole_microblocks_of_their_operator() -> None:
+    def wide(b: Builder, x: Any) -> Any:
+        return b.conv(b.conv(x, 80, kernel=5, stride=2), 80, kernel=9, stride=2)
+
+    cycles, sram = _ratios("ethos-u85-1024", wide, (1, 60, 80, 80))
+    assert cycles == pytest.approx(1.0, abs=0.005)
+    assert sram == pytest.approx(1.0, abs=0.02)
+
+
 def test_weights_are_not_copied_ahead_where_a_cascade_leaves_no_room() -> None:
     def mean(b: Builder, x: Any) -> Any:
         x = b.depthwise(b.conv(x, 192, kernel=1))

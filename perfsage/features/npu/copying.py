@@ -19,25 +19,31 @@ _HIDDEN = 20.0
 """What works in stripes has its weights copied where less than such a part of the copy is waited for."""
 
 
-def kept(pairs: Pairs, usable: Float64, slack: Float64, dominated: Flags, slices: Slices) -> Flags:
+def kept(
+    pairs: Pairs, usable: Float64, slack: Float64, beside: Float64, dominated: Flags, slices: Slices
+) -> Flags:
     """Return for which pairs copying the weights ahead is tried, and is no slower, bool[k].
 
-    `slack` float64[k] is how long the operator before runs at last, of which `usable` can hide a copy;
-    `dominated` bool[k] says whose weights take less time than everything else.
+    `slack` float64[k] is how long the operator before runs at last, of which `usable` can hide a copy, and
+    `beside` float64[k] the bytes that are free meanwhile; `dominated` bool[k] says whose weights take less
+    time than everything else.
     """
     again = pairs.readings > 1
     smallest = pairs.copy * np.minimum(pairs.channels, SPLIT_DEPTH) / pairs.channels
     forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
     waited_for = waiting(pairs, slices, np.where(forced, STARTUP_CYCLES, usable))
-    once, inputs = _whole_readings(pairs), _input_cycles(pairs, slices)
+    once, (near, far, fit) = _whole_readings(pairs), _input_cycles(pairs, slices)
+    inputs = np.where(pairs.inside | (pairs.movable & fit), near, far)
     buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
     ran = pairs.cycles + growth(slices) + waited_for - _nearer(pairs)
     new = np.maximum(np.maximum(ran, buffered), inputs)
     count = 1.0 + slices.following
+    worse = _rather_inputs(pairs, np.maximum(np.maximum(ran, buffered), far), far, beside) & ~fit
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
     old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * once), inputs)
     better = (new <= old) & (again | (pairs.copy + buffered <= old)) & ~_wasteful(pairs, dominated, slices)
+    better &= ~worse
     return np.asarray(_tried(pairs, slack, dominated, forced, smallest) & better)
 
 
@@ -74,19 +80,37 @@ def _wasteful(pairs: Pairs, dominated: Flags, slices: Slices) -> Flags:
     return np.asarray(dominated & (slices.following >= 2) & (filled < LEAST_FILLED))
 
 
-def _input_cycles(pairs: Pairs, slices: Slices) -> Float64:
-    """Return what reading the inputs of all slices takes, from SRAM where they fit beside the weights."""
+def _passes(pairs: Pairs, channels: Float64) -> Float64:
+    return np.asarray(np.ceil(channels / pairs.pass_depth))
 
-    def passes(channels: Float64) -> Float64:
-        return np.ceil(channels / pairs.pass_depth)
 
+def _rather_inputs(pairs: Pairs, new: Float64, far: Float64, beside: Float64) -> Flags:
+    """Return where inputs are brought to SRAM rather than weights if not both fit, bool[k].
+
+    `new` float64[k] are the cycles with weights in SRAM and inputs in DRAM, which take `far` to read.
+    """
+    one = pairs.input * _passes(pairs, pairs.channels) / np.maximum(pairs.stripes, 1.0)
+    staged = one / pairs.near_input + pairs.near_latency
+    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * _whole_readings(pairs)), staged)
+    return pairs.movable & ~pairs.inside & (_size(pairs) < beside) & (old < np.minimum(new, far))
+
+
+def _size(pairs: Pairs) -> Float64:
+    """Return the bytes of inputs, of one stripe where an operator works in stripes, float64[k]."""
+    return np.asarray(pairs.size / np.maximum(pairs.stripes, 1.0))
+
+
+def _input_cycles(pairs: Pairs, slices: Slices) -> tuple[Float64, Float64, Flags]:
+    """Return what reading the inputs of all slices takes from SRAM and from where they are, float64[k].
+
+    Then whether they fit into SRAM beside the weights, bool[k].
+    """
     following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
     between = np.maximum(following - 1.0, 0.0)
-    read = pairs.input * (passes(slices.first) + between * passes(slices.next) + passes(last))
+    passes = _passes(pairs, slices.first) + between * _passes(pairs, slices.next) + _passes(pairs, last)
+    read = pairs.input * passes
     bytes_each = pairs.stored / pairs.channels
     weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
-    # Of what works in stripes, one stripe has to fit; within a cascade, it is there already.
-    size = pairs.size / np.maximum(pairs.stripes, 1.0)
-    near = pairs.inside | (pairs.movable & (size + weights <= pairs.room))
-    from_near = read / pairs.near_input + pairs.near_latency
-    return np.where(near, from_near, read / pairs.far_input + pairs.edge_latency)
+    near = read / pairs.near_input + pairs.near_latency
+    far = read / pairs.far_input + pairs.edge_latency
+    return near, far, _size(pairs) + weights <= pairs.room

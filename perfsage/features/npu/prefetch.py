@@ -31,17 +31,13 @@ _PARTS = ("one", "both", "late", "first", "rest", "kept", "count", "early")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
 slice; the cycles of the last slice; whether weights are copied at all; how many slices there are; and
 whether the first buffer finds room while the operator before runs."""
-_GRANULE = [
-    max(SPLIT_DEPTH, *(block[2] for block in g.microblocks)) if g.generation == 85 else SPLIT_DEPTH
-    for g in GEOMETRIES
-]
 ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
 """Bytes of SRAM for activations and copied weights."""
 NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
 FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 _INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
 _EDGE = [(g.edge.read_latency, g.edge.write_latency) for g in GEOMETRIES]
-_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, _GRANULE, ROOM])
+_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, ROOM])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +195,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     each = stored / task.pieces[row]
     systems = _SYSTEMS[accelerator].T
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
-    near_input, far_input, edge_latency, write_latency, granule, room = systems[6:]
+    near_input, far_input, edge_latency, write_latency, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
     readings = readings * np.maximum(np.ceil(stripes), 1.0)
     # Each stripe has a first and a last transfer, of weights too, and a block that nothing else hides.
@@ -240,7 +236,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         buffered=(stored / near_weights + near_latency) * readings,
         far_rate=far_rate,
         far_latency=far_latency,
-        granule=granule,
+        granule=np.maximum(scaled, SPLIT_DEPTH),
         micro=task.granule[row, accelerator],
         room=np.minimum(task.room[row, accelerator], room),
     )
@@ -268,7 +264,7 @@ def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     bytes_each = pairs.stored / channels
     # Nothing is copied ahead within a cascade.
     early = ~pairs.inside & (round_up(one * bytes_each, SPLIT_DEPTH) < beside)
-    kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, dominated, slices)
+    kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, beside, dominated, slices)
     one, other, late, begin = (
         np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
