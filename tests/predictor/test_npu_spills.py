@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from perfsage.features.npu.cascade_steps import Steps
 from perfsage.features.npu.cascades import Ranges
+from perfsage.features.npu.keeping import MOST_COMPETING, best_kept
 from perfsage.features.npu.spills import spilled, stripes_of
 from perfsage.features.npu.stripes import cascades
 from perfsage.features.npu.work import SPILL_BYTES
@@ -104,3 +106,38 @@ def test_stripes_of_sizes_that_no_network_has_take_no_memory() -> None:
     )
     assert [made.rows for made in cascades(steps, LIMIT)] == [[0, 1, 2]]
     assert not list(cascades(replace(steps, next=nobody), LIMIT))
+
+
+def _tried(begin: Any, end: Any, size: Any, accesses: Any, room: Any) -> list[bool]:
+    """Return which to keep, after trying each choice, those first that keep the first ones."""
+    best, chosen = -1.0, [False] * len(size)
+    for choice in product([True, False], repeat=len(size)):
+        used = np.zeros(len(room))
+        for place in np.flatnonzero(choice):
+            used[begin[place] : end[place]] += size[place]
+        score = float(accesses[np.array(choice)].sum())
+        if (used <= room).all() and score > best:
+            best, chosen = score, list(choice)
+    return chosen
+
+
+def test_what_is_kept_is_what_trying_all_choices_finds() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        begin = np.sort(rng.integers(0, 12, 9))
+        end = begin + rng.integers(1, 6, 9)
+        size, accesses = rng.integers(1, 9, (2, 9)).astype(np.float64)
+        given = begin, end, size, accesses, rng.integers(8, 24, 20).astype(np.float64)
+        assert best_kept(*given).tolist() == _tried(*given)
+
+
+def test_as_many_compete_as_vela_tries_at_once() -> None:
+    # One tensor is there all the time, and read less than the short ones beside it.
+    count = MOST_COMPETING - 1
+    begin = np.append(0, np.arange(count))
+    end = np.append(count, np.arange(count) + 1)
+    size = np.append(6.0, np.full(count, 5.0))
+    accesses = np.append(15.0, np.ones(count))
+    kept = best_kept(begin, end, size, accesses, np.full(count, 10.0))
+    assert not kept[0]
+    assert kept[1:].all()

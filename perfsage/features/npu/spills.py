@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from perfsage.features.npu.cascade_steps import Steps
 from perfsage.features.npu.cascades import Ranges, Striped, in_stripes, live_of
 from perfsage.features.npu.formats import ARITHMETIC
+from perfsage.features.npu.keeping import MOST_COMPETING, best_kept
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64
 from perfsage.features.operands import Operands
 
 Int64 = NDArray[np.int64]
-MOST_COMPETING = 10
-"""So many are tried in all combinations; of more, the first ones are settled before the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ def _evicted(ranges: Ranges, used: Int64, accesses: Float64, limit: int) -> NDAr
         else:
             competing.append(place)
     for group in _groups(competing, first, last):
-        kept = _best(group, spans, size, accesses, limit - least)
+        kept = best_kept(first[group], last[group] + 1, size[group], accesses[group], limit - least)
         for place, stays in zip(group, kept.tolist(), strict=True):
             out[place] = not stays
             least[spans[place]] += size[place] * stays
@@ -156,21 +155,3 @@ def _groups(places: list[int], first: Int64, last: Int64) -> list[list[int]]:
         groups[-1].append(place)
         end = max(end, int(last[place]))
     return groups
-
-
-def _best(
-    group: list[int], spans: list[slice], size: Float64, accesses: Float64, room: Float64
-) -> NDArray[np.bool_]:
-    """Return which ones to keep, bool[len(group)]: those that are accessed most of what fits into `room`."""
-    begin = np.array([spans[place].start for place in group])
-    end = np.array([spans[place].stop for place in group])
-    # Between two of these, the same tensors are alive: one time stands for all.
-    edges = np.unique(np.concatenate([begin, end]))
-    least = np.minimum.reduceat(room[: edges[-1]], edges[:-1])
-    alive = ((begin[:, None] <= edges[:-1]) & (edges[:-1] < end[:, None])) * size[group, None]
-    # From all to none, in the order in which Vela meets them.
-    count = 1 << len(group)
-    choices = (np.arange(count)[::-1, None] >> np.arange(len(group))[::-1]) & 1
-    fits = (choices @ alive <= least).all(axis=1)
-    score = np.where(fits, choices @ accesses[group], -1.0)
-    return np.asarray(choices[score.argmax()] == 1)
