@@ -32,6 +32,15 @@ def test_transposes_that_leave_outer_axes_alone_take_them_for_one() -> None:
     assert ours[row] == pytest.approx(theirs[row], rel=0.02)
 
 
+@pytest.mark.parametrize("device", ["ethos-u85-256", "ethos-u85-1024"])
+def test_an_axis_that_becomes_channels_comes_in_their_bricks(device: str) -> None:
+    def build(b: Builder, x: Any) -> Any:
+        return b.conv(b.transpose(x, (0, 2, 3, 1)), 16, kernel=3, stride=2)
+
+    _, ours, theirs = operator_cycles(device, _made((1, 3, 160, 160), build))
+    assert ours[0] == pytest.approx(theirs[0], rel=0.01)
+
+
 def _made(shape: tuple[int, ...], build: Any) -> bytes:
     b = Builder(dtype="int8", seed=1)
     b.output(build(b, b.input(shape)))

@@ -165,14 +165,14 @@ def _costs_u85(work: Work) -> Float64:
     """Return the same on U85; 0 for what it does while another operator writes."""
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
     # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
-    straight, turned = untransposed(work, POOLING)
+    straight, becoming = untransposed(work, POOLING)
     # Blocks are those of stripes where an operator is worked off in stripes.
     striped = [straight.stripe(geometry.spill) for geometry in _GEOMETRIES_U85]
     micros = [
         microblocks_u85(each, geometry) for each, geometry in zip(striped, _GEOMETRIES_U85, strict=True)
     ]
     found = [
-        choose_blocks_straight(each, turned, geometry, micro, part_kernel)
+        choose_blocks_straight(each, becoming, geometry, micro, part_kernel)
         for each, geometry, micro in zip(striped, _GEOMETRIES_U85, micros, strict=True)
     ]
     micro = np.concatenate(micros)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.areas_u85 import GRANULE, UNIT_DEPTHS, Areas, fit_areas
 from perfsage.features.npu.blocks import Blocks
 from perfsage.features.npu.blocks_alone import MOST
+from perfsage.features.npu.formats import BRICKS
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.search import needed
 from perfsage.features.npu.work import INTEGER_BYTES, Float64, Work, ceil_div, round_up
@@ -27,7 +28,11 @@ def fitted_blocks(
     """
     tiles = np.tile(np.arange(len(work)), len(geometries))
     sized = (before or work).take(tiles)
-    areas = _areas(sized, geometries, micro, before is not None, 1.0, 0.0)
+    # The axis that becomes channels comes in their bricks.
+    axis = None if before is None else np.where(sized.out_w > 1, 1, 0)
+    areas = _areas(sized, geometries, micro, axis, 1.0, 0.0)
+    if axis is not None:
+        areas.step[np.arange(len(axis)), axis] = GRANULE
     height, width, depth = fit_areas(areas)
     work = work.take(tiles)
     unit = areas.unit[np.arange(len(work)), np.searchsorted(UNIT_DEPTHS, depth)]
@@ -37,9 +42,16 @@ def fitted_blocks(
     return Blocks(height, width, depth, deep, wide, high * wide * deep, np.zeros(len(work), dtype=np.bool_))
 
 
-def fitted(work: Work, geometry: Geometry, micro: Float64) -> Float64:
-    """Return blocks of depthwise convolutions and poolings on one accelerator, float64[3, n]."""
-    return fit_areas(_areas(work, (geometry,), micro, False, 1.0, 0.0))
+def fitted(work: Work, geometry: Geometry, micro: Float64, axis: Int64 | None = None) -> Float64:
+    """Return blocks of depthwise convolutions and poolings on one accelerator, float64[3, n].
+
+    Of transposes, `axis` int64[n] becomes channels, which come in bricks if the result lies in these.
+    """
+    areas = _areas(work, (geometry,), micro, axis, 1.0, 0.0)
+    if axis is not None:
+        rows = np.flatnonzero((axis < 2) & (work.target == BRICKS))
+        areas.step[rows, axis[rows]] = GRANULE
+    return fit_areas(areas)
 
 
 def fitted_sums(
@@ -53,7 +65,7 @@ def fitted_sums(
         [_sum_micro(work.take(rows), geometry) for rows, geometry in _each(work, geometries)]
     )
     sums = replace(work, out_c=np.ones(len(work)))
-    height, width, _ = fit_areas(_areas(sums, geometries, micro, False, float(INTEGER_BYTES), deep))
+    height, width, _ = fit_areas(_areas(sums, geometries, micro, None, float(INTEGER_BYTES), deep))
     across = ceil_div(work.out_h, height) * ceil_div(work.out_w, width)
     return micro, np.minimum(height, work.out_h), np.minimum(width, work.out_w), across
 
@@ -77,7 +89,7 @@ def _areas(
     work: Work,
     geometries: tuple[Geometry, ...],
     micro: Float64,
-    transposed: bool,
+    axis: Int64 | None,
     input_bytes: float,
     deep: float,
 ) -> Areas:
@@ -89,7 +101,7 @@ def _areas(
         memory[:, rows] = np.array(
             [[geometry.sum_bytes / INTEGER_BYTES], [geometry.input_bytes / input_bytes], [geometry.macs]]
         )
-    step, most = _limits(work, micro, transposed)
+    step, most = _limits(work, micro, axis)
     sides = [[getattr(work, f"{name}_{axis}") for axis in "hwc"] for name in ("out", "in")]
     return Areas(
         out=np.stack(sides[0], axis=1),
@@ -107,13 +119,12 @@ def _areas(
     )
 
 
-def _limits(work: Work, micro: Float64, transposed: bool) -> tuple[Float64, Float64]:
+def _limits(work: Work, micro: Float64, axis: Int64 | None) -> tuple[Float64, Float64]:
     """Return what blocks are multiples of and how large they are at most, float64[n, 3]."""
     step = np.column_stack([micro[:, :2], np.full(len(work), GRANULE)])
     most = np.tile(np.array(MOST, dtype=np.float64), (len(work), 1))
-    if transposed:
-        # The axis that becomes channels is limited like these, and comes in their bricks.
-        rows, axis = np.arange(len(work)), np.where(work.out_w > 1, 1, 0)
-        step[rows, axis] = GRANULE
-        most[rows, axis], most[:, 2] = MOST[2], MOST[0]
+    if axis is not None:
+        # The axis that becomes channels is limited like these, and channels like it.
+        most[:, 2] = np.where(axis < 2, MOST[0], MOST[2])
+        most[np.arange(len(work)), axis] = MOST[2]
     return step, most

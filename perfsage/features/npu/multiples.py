@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.cycles import npu_costs
 from perfsage.features.npu.extra_parts import moving
-from perfsage.features.npu.formats import multiples
+from perfsage.features.npu.formats import BRICKS, LINEAR, multiples
 from perfsage.features.npu.work import DEPTHWISE, TRANSPOSED, Float64, Work
 from perfsage.features.operands import Flags, Operands
 
@@ -43,6 +43,8 @@ def _exchanged(work: Work, several: Float64, exchange: tuple[str, str, str, tupl
     *groups, order = exchange
     axes = {"m": several, "h": work.out_h, "w": work.out_w, "c": work.out_c}
     sides = np.stack([np.prod([axes[axis] for axis in group], axis=0) for group in groups], axis=1)
-    # All of them lie where the result does.
+    # All of them lie where the result does, in rows, since they are seen in other shapes.
     ends = {end + each: getattr(work, "target" + each) for end in ("source", "target") for each in _ENDS}
+    rows = np.where(work.target_u85 == BRICKS, LINEAR, work.target_u85)
+    ends |= {"source_u85": rows, "target_u85": rows}
     return moving(work, sides, sides[:, order], ends, kind=TRANSPOSED)

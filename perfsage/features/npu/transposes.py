@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfsage.features.npu.blocks import Blocks
 from perfsage.features.npu.blocks_alone import input_units
@@ -13,10 +14,13 @@ from perfsage.features.npu.fitted_u85 import fitted
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
 
+Int64 = NDArray[np.int64]
 
-def untransposed(work: Work, kind: int) -> tuple[Work, Flags]:
-    """Return work with the results of transposes in the shape of their data, and which these are.
 
+def untransposed(work: Work, kind: int) -> tuple[Work, Int64]:
+    """Return work with the results of transposes in the shape of their data.
+
+    Then which of the data's height, width and channels become channels, int64[n], -1 for no transpose.
     `kind` is what transposes are: TRANSPOSED on U55 and U65, POOLING on U85.
     """
     ins, outs = (np.stack([getattr(work, f"{end}_{a}") for a in "hwc"]) for end in ("in", "out"))
@@ -24,10 +28,12 @@ def untransposed(work: Work, kind: int) -> tuple[Work, Flags]:
     turned &= work.kernel_h * work.kernel_w == 1
     # Where only sides of 1 move, elements stay where they are.
     turned &= (_without_ones(ins) != _without_ones(outs)).any(axis=0)
+    becoming = np.full(len(turned), -1)
     if not turned.any():
-        return work, turned
+        return work, becoming
+    becoming = np.where(turned, np.where(outs[2] == ins[2], 2, np.where(outs[2] == ins[1], 1, 0)), becoming)
     height, width, channels = np.where(turned, ins, outs)
-    return replace(work, out_h=height, out_w=width, out_c=channels), turned
+    return replace(work, out_h=height, out_w=width, out_c=channels), becoming
 
 
 def _without_ones(sides: Float64) -> Float64:
@@ -36,14 +42,14 @@ def _without_ones(sides: Float64) -> Float64:
 
 
 def choose_blocks_straight(
-    work: Work, turned: Flags, geometry: Geometry, micro: Float64, part_kernel: Flags
+    work: Work, becoming: Int64, geometry: Geometry, micro: Float64, part_kernel: Flags
 ) -> Blocks:
-    """Return the blocks of all operators of U85; `work` and `turned` bool[n] are from `untransposed`."""
+    """Return the blocks of all operators of U85; `work` and `becoming` int64[n] are from `untransposed`."""
     blocks = choose_blocks_u85(work, geometry, micro, part_kernel)
-    rows = np.flatnonzero(turned)
+    rows = np.flatnonzero(becoming >= 0)
     if not len(rows):
         return blocks
-    height, width, depth = fitted(work.those(rows), geometry, micro[rows])
+    height, width, depth = fitted(work.those(rows), geometry, micro[rows], becoming[rows])
     # Inputs come in whole units.
     unit_h, unit_w, unit_c = input_units(geometry, micro[rows], depth[:, None])[:, :, 0]
     wide, inner = round_up(width, unit_w), round_up(depth, unit_c)
