@@ -47,6 +47,14 @@ def test_a_wide_convolution_beside_a_wider_one_costs_what_it_costs_alone() -> No
     assert_same(alone, extract_many(graphs)[1])
 
 
+def test_cascades_end_with_their_graph() -> None:
+    """Both have cascades on U85-1024, and the second one's last result becomes a part of another tensor."""
+    space = get_space("classification")
+    graphs = [read_graph(space.build(seed, "int8").data) for seed in (839, 48)]
+    for graph, together in zip(graphs, extract_many(graphs), strict=True):
+        assert_same(extract_features(graph), together)
+
+
 def check(graphs: Iterable[Graph], **options: bool) -> None:
     graphs = list(graphs)
     for graph, together in zip(graphs, extract_many(graphs, **options), strict=True):

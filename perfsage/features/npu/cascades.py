@@ -80,8 +80,9 @@ def in_stripes(operands: Operands, ranges: Ranges, steps: Steps, limit: int) -> 
         buffers[begin : end + 1] += each.bytes - own
         heights[each.rows] = each.heights
         between += each.between
-        left += [each.left] * (not steps.joined[each.left])
-        for mine in {int(ranges.root[tensor]) for tensor in (*each.between, *left[-1:])}:
+        whole = [each.left] * (not steps.joined[each.left])
+        left += whole
+        for mine in {int(ranges.root[tensor]) for tensor in (*each.between, *whole)}:
             # What was there before or is written over it later is a tensor of its own.
             others = np.flatnonzero(root == mine)
             if (others > end).any():
