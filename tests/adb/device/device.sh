@@ -19,6 +19,8 @@ mirror() { awk '/^URIs:/ {print $2; exit}' /etc/apt/sources.list.d/*.sources 2>/
 
 prepare() {
     mkdir -p "$CACHE"
+    # debootstrap does not go on where it was killed: what is half there has to go.
+    [ -e "$ROOT/.prepared" ] || rm -rf --one-file-system "$ROOT"
     [ -x "$ROOT$ADBD" ] || debootstrap --variant=minbase --include=adbd trixie "$ROOT" "$(mirror)"
     mkdir -p "$ROOT"/{data,played,system/bin,sys,proc}
     g++ -std=c++17 -O2 -shared -fPIC -o "$ROOT/usr/local/lib/played.so" "$HERE/shim.cc" -ldl
