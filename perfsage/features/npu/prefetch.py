@@ -2,8 +2,7 @@
 
 While an operator runs, the weights of the next one are on their way; where that takes longer, the operator is
 cut into slices of output channels whose weights take turns in two buffers. The rules are those of Vela 5
-(`ProposeSlicedWeightBuffering`), for all operators at once instead of one after the other. Weights are copied
-or not as Vela has it for 643 of 648 on U55-128, for 323 of 333 on U65-512 and for 325 of 332 on U85-1024.
+(`ProposeSlicedWeightBuffering`), for all operators at once instead of one after the other.
 """
 
 from __future__ import annotations
