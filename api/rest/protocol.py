@@ -6,10 +6,11 @@ import asyncio
 import json
 import time
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.problems import problem
 from api.rest.admission import TICKET, Admission, Ticket
+from api.rest.draining import DrainingProtocol
 from api.rest.errors import MEDIA_TYPE, Refusal
 from api.rest.gate import SECURITY_HEADERS
 from api.rest.operations import request_id_of
@@ -41,7 +42,7 @@ class Yielding:
         return granted
 
 
-class PatientProtocol(HttpToolsProtocol):
+class PatientProtocol(DrainingProtocol):
     """Closes connections whose headers, or whose reading of an answer, take longer than the settings allow.
 
     Subclasses made by `protocol_for` carry the seconds.
@@ -98,7 +99,7 @@ class PatientProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         self._stop_header_timer()
-        if self.parser.should_keep_alive() and not self.transport.is_closing():
+        if self.parser.should_keep_alive() and not (self.is_draining or self.transport.is_closing()):
             self.on_response_complete()
         else:
             self.transport.close()
@@ -152,7 +153,7 @@ class PatientProtocol(HttpToolsProtocol):
         given = next((value for name, value in self.headers if name == b"x-request-id"), b"")
         own = {"Content-Type": MEDIA_TYPE, "X-Request-Id": request_id_of(given.decode("latin-1"))}
         headers = SECURITY_HEADERS | own | {"Content-Length": str(len(content))} | dict(refusal.headers or {})
-        if self.expect_100_continue:
+        if self.expect_100_continue or self.is_draining:
             headers["Connection"] = "close"
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return STATUS_LINE[refusal.status_code] + f"{lines}\r\n".encode() + content
