@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ from perfsage.answers import Subject, answer
 from perfsage.device import Device
 from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
 from perfsage.features import GraphFeatures, batch_features, extract_many
+from perfsage.features.npu.geometry import GEOMETRY_NAMES, geometry_of
 from perfsage.graph import Graph, read_graph
 from perfsage.graph.columns import Columns
 from perfsage.graph.costs import graph_macs
@@ -111,6 +112,12 @@ class Predictor:
         return tuple(entry.device for entry in entries)
 
     @property
+    def accelerators(self) -> tuple[str, ...]:
+        """The NPUs whose estimates its devices start from, as `extract_features` names them."""
+        places = {geometry_of(device.descriptors) for device in self.devices} - {None}
+        return tuple(GEOMETRY_NAMES[place] for place in places if place is not None)
+
+    @property
     def info(self) -> PredictorInfo:
         """Which predictor this is, as answers carry it."""
         manifest = self.manifest
@@ -142,8 +149,8 @@ class Predictor:
         predictions: list[Prediction] = []
         named = (_named(model) for model in _as_list(models))
         for group in grouped(named, lambda graph: graph.operators):
-            subjects = [_or_raise(subject) for subject in graph_subjects(group, arena=arena)]
-            predictions += self._predict_group(subjects, chosen, wanted, operators)
+            subjects = map(_or_raise, graph_subjects(group, arena=arena, accelerators=self.accelerators))
+            predictions += self._predict_group(list(subjects), chosen, wanted, operators)
         return Report(predictor=self.info, predictions=tuple(predictions))
 
     def predict_subjects(
@@ -230,12 +237,15 @@ def read_subject(model: ModelSource, *, arena: bool = True) -> Subject:
     return _or_raise(graph_subjects([_named(model)], arena=arena)[0])
 
 
-def graph_subjects(graphs: Sequence[NamedGraph], *, arena: bool = True) -> list[Subject | PerfsageError]:
+def graph_subjects(
+    graphs: Sequence[NamedGraph], *, arena: bool = True, accelerators: Collection[str] = GEOMETRY_NAMES
+) -> list[Subject | PerfsageError]:
     """Return each graph as a subject, or what is wrong with it: InvalidInputError without operators.
 
-    They share one run of the features, so that some thousands of operators at a time are fastest.
+    `arena` and `accelerators` are as in `extract_features`: what is left out saves time. They share one run
+    of the features, so that some thousands of operators at a time are fastest.
     """
-    features = extract_many([named.graph for named in graphs], arena=arena)
+    features = extract_many([named.graph for named in graphs], arena=arena, accelerators=accelerators)
     return [_subject(named, found) for named, found in zip(graphs, features, strict=True)]
 
 

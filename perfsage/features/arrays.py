@@ -16,13 +16,21 @@ from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.features.npu.memory import LIVE_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "12"
+FEATURE_SCHEMA = "13"
 """Changes whenever a column is added, removed or computed differently."""
 
 CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, AWAITED_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS = (
     tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED, "ahead")
 )
 
+ACCELERATOR_COLUMNS = (
+    *CYCLE_COLUMNS,
+    *NEAR_COLUMNS,
+    *FAR_COLUMNS,
+    *AWAITED_COLUMNS,
+    *CODED_COLUMNS,
+    *AHEAD_COLUMNS,
+)
 PHYSICAL_COLUMNS = (
     "macs",
     "elementwise_ops",
@@ -36,12 +44,7 @@ PHYSICAL_COLUMNS = (
     "channels",
     *CPU_COLUMNS,
     *LIVE_NAMES,
-    *CYCLE_COLUMNS,
-    *NEAR_COLUMNS,
-    *FAR_COLUMNS,
-    *AWAITED_COLUMNS,
-    *CODED_COLUMNS,
-    *AHEAD_COLUMNS,
+    *ACCELERATOR_COLUMNS,
 )
 """Additive costs of each operator, unscaled; the first five are exact.
 
@@ -51,7 +54,9 @@ compressing NPU codes them, `channels` those that need a scale and a bias, and `
 after it what NPUs keep in SRAM (`memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
 accelerator before memory (`npu_costs`), `near_*`, `far_*` and `awaited_*` the bytes that it moves and waits
 for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those
-of weights that are in SRAM beside activations (`prefetch`). `CPU_COLUMNS` are what CPUs make of them (`cpu`).
+of weights that are in SRAM beside activations (`prefetch`), and what others have in it beside those of the
+last of REFERENCES. All of these are NaN for accelerators that nobody asked for. `CPU_COLUMNS` are what CPUs
+make of them (`cpu`).
 """
 
 GRAPH_COLUMNS = (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError, PerfsageError
 from perfsage.features.arrays import GRAPH_COLUMNS, PHYSICAL_COLUMNS, GraphFeatures
+from perfsage.features.npu.geometry import GEOMETRY_NAMES, estimating
 from perfsage.features.operators import NODE_COLUMNS, SubgraphRows, subgraph_rows
 from perfsage.graph import Graph, Subgraph
 from perfsage.graph.joining import join
@@ -19,19 +21,28 @@ _WEIGHTS = PHYSICAL_COLUMNS.index("weight_bytes")
 _OF_PEAK = NODE_COLUMNS.index("live_of_peak")
 
 
-def extract_features(graph: Graph, *, weights: bool = True, arena: bool = True) -> GraphFeatures:
+def extract_features(
+    graph: Graph, *, weights: bool = True, arena: bool = True, accelerators: Collection[str] = GEOMETRY_NAMES
+) -> GraphFeatures:
     """Return the arrays that predictors read.
 
     With `weights` the values of constant tensors are looked at (sparsity, entropy), which costs about a
     millisecond a megabyte; without, these columns say "unknown". With `arena` the memory planner runs, which
-    costs about as much as everything else; without, its two totals are 0. InvalidInputError for a graph
-    without operators. Of many graphs, `extract_many` takes a fraction of the time for each.
+    costs about as much as everything else; without, its two totals are 0. NPUs are estimated that are among
+    `accelerators`, names such as u55_128: the physical columns of others are NaN, which saves up to half of
+    the time. InvalidInputError for a graph without operators. Of many graphs, `extract_many` takes a fraction
+    of the time for each.
     """
-    return _extract([graph], weights, arena)[0]
+    with estimating(accelerators):
+        return _extract([graph], weights, arena)[0]
 
 
 def extract_many(
-    graphs: Sequence[Graph], *, weights: bool = True, arena: bool = True
+    graphs: Sequence[Graph],
+    *,
+    weights: bool = True,
+    arena: bool = True,
+    accelerators: Collection[str] = GEOMETRY_NAMES,
 ) -> list[GraphFeatures | PerfsageError]:
     """Return the features of each graph, or why it has none; the same, bit for bit, as of each alone.
 
@@ -40,12 +51,14 @@ def extract_many(
     if not graphs:
         return []
     try:
-        return list(_extract(graphs, weights, arena))
+        with estimating(accelerators):
+            return list(_extract(graphs, weights, arena))
     except PerfsageError as error:
         if len(graphs) == 1:
             return [error]
     # One of them is at fault: the others have features all the same.
-    return [found for graph in graphs for found in extract_many([graph], weights=weights, arena=arena)]
+    given: dict[str, Any] = {"weights": weights, "arena": arena, "accelerators": accelerators}
+    return [found for graph in graphs for found in extract_many([graph], **given)]
 
 
 def _extract(graphs: Sequence[Graph], weights: bool, arena: bool) -> list[GraphFeatures]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.arrays import PHYSICAL_COLUMNS
+from perfsage.features.arrays import ACCELERATOR_COLUMNS, PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
 from perfsage.features.cpu import cpu_costs
 from perfsage.features.npu.estimate import npu_estimate
+from perfsage.features.npu.geometry import REFERENCES
 from perfsage.features.operands import Operands, operator_flags, windows
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
@@ -37,7 +38,11 @@ _MULTIPLES = np.array(
 )
 _WASTED = np.repeat([_SHAPES.index(name) for name in _WASTES], [len(m) for m in _WASTES.values()])
 
-LOG_COLUMNS = (*PHYSICAL_COLUMNS, *_SHAPES, *_COUNTS, *_ATTRIBUTES)
+_LOGGED = tuple(
+    name for name in PHYSICAL_COLUMNS if name not in ACCELERATOR_COLUMNS or name.endswith(REFERENCES)
+)
+_TAKEN = [PHYSICAL_COLUMNS.index(name) for name in _LOGGED]
+LOG_COLUMNS = (*_LOGGED, *_SHAPES, *_COUNTS, *_ATTRIBUTES)
 """These hold log(1 + x)."""
 PLAIN_COLUMNS = (
     "intensity",
@@ -98,7 +103,7 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
     attributes = [columns.attribute(name) for name in _ATTRIBUTES]
-    logs = np.concatenate([physical, shapes, np.stack([*counts, *attributes], axis=1)], axis=1)
+    logs = np.concatenate([physical[:, _TAKEN], shapes, np.stack([*counts, *attributes], axis=1)], axis=1)
     # In place, as below: large temporary arrays are new pages of memory each time.
     node[:, : len(LOG_COLUMNS)] = np.log1p(np.maximum(logs, 0.0, out=logs), out=logs)
     types = operands.element_types()

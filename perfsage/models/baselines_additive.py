@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 _STAGE = [NODE_COLUMNS.index(name) for name in ("out_h", "out_c", "stride_h")]
 _SHAPE = [NODE_COLUMNS.index(name) for name in ("out_h", "out_w", "out_c", "in_c", "stride_h")]
-_LOG_COSTS = [NODE_COLUMNS.index(name) for name in PHYSICAL_COLUMNS]
+_LOG_COSTS = [NODE_COLUMNS.index(name) for name in PHYSICAL_COLUMNS if name in NODE_COLUMNS]
 RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 FEWEST_FOR_FOREST = 20
 TREES = 30

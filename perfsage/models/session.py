@@ -58,11 +58,14 @@ class NetworkSession:
 
 
 def network_inputs(batch: FeatureBatch) -> dict[str, NDArray[np.generic]]:
-    """Return the network's inputs by name."""
+    """Return the network's inputs by name.
+
+    Accelerators that were not estimated cost nothing: who predicts for one has asked for it.
+    """
     return {
         "type_index": batch.type_index,
         "node": batch.node,
-        "terms": term_columns(batch.physical).astype(np.float32),
+        "terms": np.nan_to_num(term_columns(batch.physical).astype(np.float32), copy=False, nan=0.0),
         "sizes": np.diff(batch.offsets).astype(np.float32),
         "graph": batch.graph,
         "source": batch.source,

@@ -11,12 +11,14 @@ import pytest
 from dataset.builder import Builder
 from dataset.spaces import get_space
 from perfsage.errors import InvalidInputError, PerfsageError
-from perfsage.features import GraphFeatures, extract_features, extract_many
+from perfsage.features import PHYSICAL_COLUMNS, GraphFeatures, extract_features, extract_many
+from perfsage.features.arrays import ACCELERATOR_COLUMNS
 from perfsage.features.npu import cycles
+from perfsage.features.npu.geometry import GEOMETRY_NAMES, REFERENCES
 from perfsage.graph import Graph, read_graph, strip_weights
 from perfsage.graph.joining import join
 from perfsage.graph.lifetimes import NEVER, lifetimes
-from perfsage.predictor import NamedGraph, Predictor, graph_subjects
+from perfsage.predictor import NamedGraph, Predictor, graph_subjects, read_subject
 from tests.graph import reader_models
 from tests.graph.costs_models import Op, Part, T, model_bytes
 from tests.graph.test_costs import CASES
@@ -71,6 +73,32 @@ def test_networks_of_every_space(dtype: str) -> None:
 
 def test_every_family_of_operators() -> None:
     check(graph for graph, _ in CASES.values())
+
+
+def test_accelerators_that_nobody_asks_for_change_nothing() -> None:
+    """Large images, so that limits of SRAM, which the others have, matter."""
+    graphs = [
+        read_graph(get_space(space).build(seed, "int8").data) for space in SPACES for seed in range(40, 48)
+    ]
+    own = [name not in ACCELERATOR_COLUMNS or name.endswith(REFERENCES) for name in PHYSICAL_COLUMNS]
+    asked = [name.endswith("u85_512") for name in PHYSICAL_COLUMNS]
+    for every, some, more in zip(
+        extract_many(graphs),
+        extract_many(graphs, accelerators=()),
+        extract_many(graphs, accelerators=["u85_512"]),
+        strict=True,
+    ):
+        assert np.array_equal(every.node, some.node) and np.array_equal(every.totals, some.totals)
+        assert np.array_equal(every.physical[:, own], some.physical[:, own])
+        assert np.isnan(some.physical[:, np.logical_not(own)]).all()
+        assert np.array_equal(every.physical[:, asked], more.physical[:, asked])
+
+
+def test_a_predictor_asks_for_what_its_devices_need(predictor: Predictor) -> None:
+    models = [build(seed) for seed in range(4)]
+    assert "u55_128" in predictor.accelerators and len(predictor.accelerators) < len(GEOMETRY_NAMES)
+    asked = predictor.predict(models).predictions
+    assert asked == predictor.predict_subjects([read_subject(model) for model in models])
 
 
 def test_subgraphs_variables_and_what_is_left_out() -> None:

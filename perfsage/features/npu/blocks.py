@@ -10,6 +10,7 @@ import numpy as np
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.search import (
     Candidates,
+    Float32,
     Inputs,
     Space,
     candidates,
@@ -105,10 +106,14 @@ def _input_depth(work: Work, part_kernel: Flags) -> Float64:
     return round_up(np.minimum(work.in_c, np.where(part_kernel, 16.0, 32.0)), GRANULE)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _search(
     work: Work, geometry: Geometry, part_kernel: Flags, streamed: bool, input_bytes: int = 1
 ) -> Float64:
-    """Return height, width and channels of each operator's block, float64[3, n]."""
+    """Return height, width and channels of each operator's block, float64[3, n].
+
+    What a damaged file makes too large is infinite, and fits nowhere.
+    """
     tried, equal_depth = candidates(work, _space(geometry, streamed, input_bytes)), _equal_depth(work)
     inputs = _inputs(work, geometry, tried, np.where(equal_depth, np.nan, _input_depth(work, part_kernel)))
     # Accelerators of 256 need no second row for a single one.
@@ -117,12 +122,16 @@ def _search(
     area = inputs.area
     # Integers come in as many banks at once as sums do.
     granule = geometry.input_granule if input_bytes == 1 else geometry.sum_granule
-    banks = round_up(_pairs(area * round_up(inputs.depth * input_bytes, GRANULE)), granule)
-    sums = _pairs(low * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES)
-    second = banks if streamed else round_up(sums, geometry.sum_granule)
+    banks = _banks(tried, area, round_up(inputs.depth * input_bytes, GRANULE), granule)
+    if streamed:
+        cost = volume(work, tried)
+        banks += banks
+    else:
+        cost = fetched(work, tried, area, equal_depth, low)
+        sums = round_up(tried.depth, GRANULE) * SUM_BYTES
+        banks += _banks(tried, low * tried.width, sums, geometry.sum_granule)
     free = geometry.banks - OUTPUT_BANKS - np.maximum(_table_banks(geometry), work.table)
-    cost = volume(work, tried) if streamed else fetched(work, tried, area, equal_depth, low)
-    fits, never = banks + second <= free[:, None], np.zeros(len(work), dtype=np.bool_)
+    fits, never = banks <= free[:, None], np.zeros(len(work), dtype=np.bool_)
     return np.stack(tried.chosen(cheapest(work, tried, inputs, cost, fits, never)))
 
 
@@ -139,9 +148,18 @@ def _inputs(work: Work, geometry: Geometry, tried: Candidates, own: Float64) -> 
     )
 
 
-def _pairs(sizes: Float64) -> Float64:
-    """Return the banks of two buffers of so many bytes."""
-    return np.asarray(np.ceil(sizes / BANK_BYTES) * 2)
+def _banks(tried: Candidates, area: Float64, depth: Float64, granule: int) -> Float32:
+    """Return the banks of two buffers for each block, float32[n, k]; what fits is exact in 32 bits.
+
+    `area` float64[n, p] are elements of a channel, `depth` float64[n, d] the bytes of all channels of one.
+    """
+    banks = tried.by_area(area.astype(np.float32))
+    banks *= tried.by_depth(depth.astype(np.float32))
+    for scale in (1 / BANK_BYTES, 2 / granule):
+        banks *= np.float32(scale)
+        np.ceil(banks, out=banks)
+    banks *= np.float32(granule)
+    return banks
 
 
 def _table_banks(geometry: Geometry) -> int:

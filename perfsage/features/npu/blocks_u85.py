@@ -6,6 +6,8 @@ accumulators; all else has other rules (`blocks_alone`).
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from perfsage.features.npu.blocks import SUM_BYTES, Blocks
@@ -44,10 +46,11 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     for rule, done in ((fitted, alone), (streamed, each)):
         if done.any():
             sizes[:, done] = rule(work.those(np.flatnonzero(done)), geometry, micro[done])
-    for shape in geometry.microblocks:
-        rows = np.flatnonzero((micro == shape).all(axis=1) & ~alone & ~each)
+    for shape, copied in product(geometry.microblocks, (False, True)):
+        rows = np.flatnonzero((micro == shape).all(axis=1) & (pooled == copied) & ~alone & ~each)
         if len(rows):
-            sizes[:, rows] = _search(work.those(rows), geometry, shape, deep[rows, None])
+            searched = work.those(rows), geometry, shape, None if copied else deep[rows, None]
+            sizes[:, rows] = _search(*searched)
     height, width, depth = sizes
     own = round_up(np.minimum(work.in_c, deep), deep)
     # Blocks of inputs come in whole units, but for what goes element by element.
@@ -59,23 +62,23 @@ def choose_blocks_u85(work: Work, geometry: Geometry, micro: Float64, part_kerne
     return Blocks(height, width, depth, input_depth, wide, high * wide * input_depth, part_kernel)
 
 
-def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Float64:
+def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64 | None) -> Float64:
     """Return height, width and channels of each operator's block, float64[3, n].
 
-    `deep` float64[n, 1] are the channels of a block of inputs.
+    `deep` float64[n, 1] are the channels of a block of inputs, None for copies: those of outputs.
     """
     sizes = np.empty((3, len(work)))
     todo = np.arange(len(work))
     # Where two blocks do not fit into the memories, one has to do.
     for at_once in (2, 1):
         some = work.those(todo)
-        tried, inputs, fits = _tried(some, geometry, micro, deep[todo], at_once)
-        low = np.broadcast_to(tried.height, tried.depth.shape)
-        cost = fetched(some, tried, inputs.area, some.kind == POOLING, low, u85=True)
-        product = some.kind == PRODUCT
+        tried, inputs, fits = _tried(some, geometry, micro, None if deep is None else deep[todo], at_once)
+        cost = fetched(some, tried, inputs.area, some.kind == POOLING, tried.height, u85=True)
+        products = some.kind == PRODUCT
         whole = (some.span_h == some.in_h) & (some.span_w == some.in_w) & (some.out_h * some.out_w == 1)
-        cost = np.where((whole | product)[:, None], volume(some, tried), cost)
-        places = cheapest(some, tried, inputs, cost, fits, product)
+        if (rows := np.flatnonzero(whole | products)).size:
+            cost[rows] = volume(some.take(rows), tried.of(rows))
+        places = cheapest(some, tried, inputs, cost, fits, products)
         sizes[:, todo] = tried.chosen(places)
         todo = todo[~(fits & tried.exists).any(axis=1)]
         if not len(todo):
@@ -86,21 +89,28 @@ def _search(work: Work, geometry: Geometry, micro: Block, deep: Float64) -> Floa
 
 
 def _tried(
-    work: Work, geometry: Geometry, micro: Block, deep: Float64, at_once: int
+    work: Work, geometry: Geometry, micro: Block, deep: Float64 | None, at_once: int
 ) -> tuple[Candidates, Inputs, Flags]:
     """Return what is tried, what it reads, and whether `at_once` of it fit into the memories, bool[n, k]."""
-    space = Space(micro, MOST, geometry.sum_bytes // (SUM_BYTES * at_once), GRANULE)
-    tried = candidates(work, space)
-    copied = (work.kind == POOLING)[:, None]
-    deep = np.where(copied, tried.depth, deep)
-    unit_h, unit_w, unit_c = input_units(geometry, np.broadcast_to(micro, (len(work), 3)), deep)
+    elements = geometry.sum_bytes // (SUM_BYTES * at_once)
+    tried = candidates(work, Space(micro, MOST, elements, GRANULE))
+    micros = np.broadcast_to(micro, (len(work), 3))
+    unit_h, unit_w, unit_c = input_units(geometry, micros, tried.depth if deep is None else deep)
+    if deep is None:
+        # Units, and with them areas, depend on the channels that are tried.
+        tried = tried.apart()
+        unit_h, unit_w = tried.by_depth(unit_h), tried.by_depth(unit_w)
+    depth = round_up(tried.depth if deep is None else deep, unit_c)
     inputs = Inputs(
         round_up(needed(tried.height, work.stride_h[:, None], work.span_h[:, None]), unit_h),
         round_up(needed(tried.width, work.stride_w[:, None], work.span_w[:, None]), unit_w),
-        round_up(deep, unit_c),
+        depth,
         np.ones(len(work)),
     )
-    channels = np.where(copied, deep, np.minimum(inputs.depth, work.in_c[:, None]))
-    read = inputs.area * round_up(channels, unit_c) * at_once
-    sums = tried.height * tried.width * round_up(tried.depth, GRANULE) * SUM_BYTES * at_once
-    return tried, inputs, (read <= geometry.input_bytes) & (sums <= geometry.sum_bytes)
+    if deep is None:
+        fits = inputs.area * tried.by_depth(depth) * at_once <= geometry.input_bytes
+    else:
+        channels = round_up(np.minimum(depth, work.in_c[:, None]), unit_c)
+        fits = tried.by_area(inputs.area * channels * at_once <= geometry.input_bytes)
+    deepest = elements / (tried.height * tried.width)[tried.area]
+    return tried, inputs, fits & (tried.by_depth(round_up(tried.depth, GRANULE)) <= deepest)

@@ -14,7 +14,7 @@ from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.ends import Ends
 from perfsage.features.npu.fetch import constant_waste, stored
 from perfsage.features.npu.formats import ARITHMETIC, BRICKS
-from perfsage.features.npu.geometry import GEOMETRIES, OUTPUT_KINDS
+from perfsage.features.npu.geometry import GEOMETRIES, OUTPUT_KINDS, asked
 from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.work import ELEMENTWISE, Flags, Float64, Work
 from perfsage.features.operands import Operands
@@ -52,7 +52,8 @@ def add_zeros(costs: Float64, columns: tuple[str, ...], work: Work) -> None:
     area, depth = some.out_h * some.out_w, some.out_c
     bricks: NDArray[np.int64] = np.full(len(rows), BRICKS)
     written, read = area * stored(depth, bricks), area * depth
-    for place, geometry in enumerate(GEOMETRIES):
+    for place in np.flatnonzero(asked()):
+        geometry = GEOMETRIES[place]
         if geometry.generation != 85:
             blocks = choose_blocks(some, geometry)
             far = read * constant_waste(some, geometry.far.burst, blocks)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.geometry import GEOMETRIES, Geometry
+from perfsage.features.npu.geometry import GEOMETRIES, Geometry, asked
 from perfsage.features.npu.integers import TIMES, Costs
 from perfsage.features.npu.products import product_costs
 from perfsage.features.npu.squares import square_costs
@@ -20,13 +20,14 @@ def break_up(costs: Float64, columns: tuple[str, ...], work: Work) -> None:
     """Put what operators take that are broken up into `costs` float64[n, columns, accelerators]."""
     new = work.for_u85() if (work.kind == SQUARES).any() or (work.kind_u85 == SQUARES).any() else work
     for kind, formula in _FORMULAS.items():
-        for place, geometry in enumerate(GEOMETRIES):
+        for place in np.flatnonzero(asked()):
+            geometry = GEOMETRIES[place]
             done = new if geometry.generation == 85 else work
             if geometry.generation == 85 and kind == PRODUCT:
                 continue
             rows = np.flatnonzero(done.kind == kind)
             if len(rows):
-                _put(costs, columns, formula(done.take(rows), geometry), rows, place)
+                _put(costs, columns, formula(done.take(rows), geometry), rows, int(place))
 
 
 def scale_back(costs: Float64, work: Work) -> None:

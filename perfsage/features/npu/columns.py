@@ -16,7 +16,7 @@ from perfsage.features.npu.extra_parts import Int64, add_costs
 from perfsage.features.npu.far_strides import fetched_in_pieces
 from perfsage.features.npu.fetch import FETCHED, stored
 from perfsage.features.npu.formats import EDGE, TABLES, in_phases
-from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, asked
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
 from perfsage.features.npu.phases import rim_costs
@@ -144,9 +144,11 @@ def npu_columns(
 ) -> Float64:
     """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
 
+    NaN for accelerators that are not `asked`.
+
     Weights are read from where constants are, once for each block over the image, unless they are copied to
     SRAM. Memories are shared, so what is read from one adds up. `more` float64[n, limits] are the bytes
-    that are there beside what all accelerators of limited SRAM have in it.
+    that are there beside what the one of REFERENCES has in it.
     """
     work, cost, coded, fetch = plan.work, plan.cost, plan.coded, plan.fetch
     made = _transfers(cost, coded, fetch, work.repeats[:, None])
@@ -167,6 +169,7 @@ def npu_columns(
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
     np.maximum(made[:, 0], LEAST_CYCLES, out=made[:, 0])
     np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
+    made[:, :, ~asked()] = np.nan
     return made.reshape(len(coded), -1)
 
 
@@ -290,7 +293,7 @@ def _prefetch(
         room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1)[:, _STRIPED],
         **{name: cost[name] for name in same},
     )
-    fetch = prefetched(task, busy[:, IS_U85], begins, refused[:, IS_U85])
+    fetch = prefetched(task, busy[:, IS_U85] & asked(), begins, refused[:, IS_U85])
     fetch = fetched_in_pieces(fetch, cost, coded, work)
     passes = np.where(summed, np.ceil(work.out_c[:, None] / np.maximum(cost["depth"], 1.0)), 1.0)
     staged = staged_bytes(subgraph, operands, refused[:, IS_U85], cost, coded, passes)

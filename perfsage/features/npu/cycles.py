@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from perfsage.features.npu.broken import break_up, scale_back
 from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import Moved, moved, stored
-from perfsage.features.npu.geometry import GEOMETRIES, Geometry
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, Geometry, asked
 from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.parts_u85 import by_parts
 from perfsage.features.npu.softmax_u55 import softmax_u55
@@ -59,18 +60,15 @@ _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
 _AT_ONCE = 128
 """Operators whose blocks are searched together: each has up to 2,500 candidates."""
-_GEOMETRIES_U55 = tuple(geometry for geometry in GEOMETRIES if geometry.generation != 85)
-_GEOMETRIES_U85 = tuple(geometry for geometry in GEOMETRIES if geometry.generation == 85)
-_OLD = [GEOMETRIES.index(geometry) for geometry in _GEOMETRIES_U55]
-_NEW = [GEOMETRIES.index(geometry) for geometry in _GEOMETRIES_U85]
 _known: dict[bytes, Float64] = {}
-"""Cycles by what there is to do: networks repeat operators, and those of one search each other's."""
+"""Cycles by who does what: networks repeat operators, and those of one search each other's."""
 
 
 def npu_costs(work: Work) -> Float64:
-    """Return float64[n, len(COSTS), len(GEOMETRIES)]; 0 for views."""
+    """Return float64[n, len(COSTS), len(GEOMETRIES)]; 0 for views and what is not `asked`."""
     places: dict[bytes, int] = {}
-    which = np.array([places.setdefault(key, len(places)) for key in work.row_keys()])
+    whom = asked().tobytes()
+    which = np.array([places.setdefault(whom + key, len(places)) for key in work.row_keys()])
     costs: Float64 = _remembered(work, list(places), np.unique(which, return_index=True)[1])[which]
     costs[:, :_BATCHED] *= work.batch[:, None, None]
     costs[:, -1] *= work.groups[:, None]
@@ -106,15 +104,18 @@ def _estimate(work: Work) -> Float64:
     made = np.zeros((len(work), len(COSTS), len(GEOMETRIES)))
     broken = (work.kind == PRODUCT) | (work.kind == SQUARES)
     busy = np.flatnonzero((work.kind != NOTHING) & ~((work.kind == SQUARES) & (work.kind_u85 == SQUARES)))
-    if len(busy):
-        old = work.take(busy)
+    (old, old_places), (new, new_places) = _asked_of(0), _asked_of(1)
+    if len(busy) and old:
         # Nothing is done on the way out there but functions.
-        made[busy[:, None], :, _OLD] = _costs_u55(replace(old, chained=np.zeros(len(old))))
-        made[busy[:, None], :, _NEW] = by_parts(old, _costs_u85, _awaited)
+        plain = replace(work.take(busy), chained=np.zeros(len(busy)))
+        made[busy[:, None], :, old_places] = _costs_u55(plain, old)
+    if len(busy) and new:
+        costs = partial(_costs_u85, geometries=new)
+        made[busy[:, None], :, new_places] = by_parts(work.take(busy), costs, partial(_awaited, new))
     if broken.any():
         break_up(made, COSTS, work)
-    if work.turned.any():
-        _add_turns(made, work)
+    if work.turned.any() and new:
+        _add_turns(made, work, new, new_places)
     if work.doubled.any():
         add_zeros(made, COSTS, work)
     if (work.wide > 1).any():
@@ -122,29 +123,35 @@ def _estimate(work: Work) -> Float64:
     return made
 
 
-def _awaited(costs: Float64) -> Float64:
+def _asked_of(u85: int) -> tuple[tuple[Geometry, ...], list[int]]:
+    """Return the accelerators that are asked for, U85 or those before it, and their positions."""
+    places = [int(place) for place in np.flatnonzero(asked()) if IS_U85[place] == u85]
+    return tuple(GEOMETRIES[place] for place in places), places
+
+
+def _awaited(geometries: tuple[Geometry, ...], costs: Float64) -> Float64:
     """Return how long what `_costs_u85` says takes with its memory in SRAM, float64[n, accelerators]."""
     near = costs[:, :, [COSTS.index("near"), COSTS.index("near_alone")]].max(axis=2)
-    return np.asarray(near / [geometry.near.rate for geometry in _GEOMETRIES_U85])
+    return np.asarray(near / [geometry.near.rate for geometry in geometries])
 
 
-def _add_turns(made: Float64, work: Work) -> None:
+def _add_turns(made: Float64, work: Work, geometries: tuple[Geometry, ...], places: list[int]) -> None:
     """Add the transposes that products do themselves on U85 to what `_estimate` returns."""
     rows = np.flatnonzero(work.turned)
-    extra = _costs_u85(turning(work.take(rows)).for_u85())
-    rates = np.array([geometry.near.rate for geometry in _GEOMETRIES_U85])
+    extra = _costs_u85(turning(work.take(rows)).for_u85(), geometries)
+    rates = np.array([geometry.near.rate for geometry in geometries])
     waited = extra[:, :, COSTS.index("near")] / rates
     for column in range(len(TIMES)):
-        made[rows[:, None], column, _NEW] += np.maximum(extra[:, :, column], waited)
+        made[rows[:, None], column, places] += np.maximum(extra[:, :, column], waited)
 
 
-def _costs_u55(work: Work) -> Float64:
+def _costs_u55(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
     """Return the columns of COSTS on U55 and U65, float64[n, accelerators, costs]."""
     # Blocks of a transpose are those of its input.
     straight = untransposed(work, TRANSPOSED)[0]
-    found = shared_blocks(straight, _GEOMETRIES_U55, choose_blocks)
+    found = shared_blocks(straight, geometries, choose_blocks)
     once = work
-    systems, blocks, work = _spread(work, found, _GEOMETRIES_U55)
+    systems, blocks, work = _spread(work, found, geometries)
     bytes_moved = moved(work, systems, blocks)
     element = _element_cycles(work, systems)
     blocked = cycles_u55(work, systems, element, blocks, bytes_moved)
@@ -154,30 +161,28 @@ def _costs_u55(work: Work) -> Float64:
     far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far)
     copied = np.stack([near, near, far, far], axis=1)
     cycles = np.where((work.kind == TRANSPOSED)[:, None], copied, streamed)
-    cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U55, softmax_u55)
+    cycles = _with_softmaxes(once, cycles, geometries, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
     return _by_operator(
         _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements), len(found)
     )
 
 
-def _costs_u85(work: Work) -> Float64:
+def _costs_u85(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
     """Return the same on U85; 0 for what it does while another operator writes."""
     part_kernel = (work.kind == CONVOLUTION) & work.kernel_first_u85
     # Blocks of a transpose are those of its input, and count by the sides of its output all the same.
     straight, becoming = untransposed(work, POOLING)
     # Blocks are those of stripes where an operator is worked off in stripes.
-    striped = [straight.stripe(geometry.spill) for geometry in _GEOMETRIES_U85]
-    micros = [
-        microblocks_u85(each, geometry) for each, geometry in zip(striped, _GEOMETRIES_U85, strict=True)
-    ]
+    striped = [straight.stripe(geometry.spill) for geometry in geometries]
+    micros = [microblocks_u85(each, geometry) for each, geometry in zip(striped, geometries, strict=True)]
     found = [
         choose_blocks_straight(each, becoming, geometry, micro, part_kernel)
-        for each, geometry, micro in zip(striped, _GEOMETRIES_U85, micros, strict=True)
+        for each, geometry, micro in zip(striped, geometries, micros, strict=True)
     ]
     micro = np.concatenate(micros)
     once = work
-    systems, blocks, work = _spread(work, found, _GEOMETRIES_U85)
+    systems, blocks, work = _spread(work, found, geometries)
     elements = elements_u85(work, systems, micro, blocks)
     if (work.far == BY_KERNEL).any():
         work = _block_by_block(work, blocks)
@@ -185,7 +190,7 @@ def _costs_u85(work: Work) -> Float64:
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
-    cycles = _with_softmaxes(once, cycles, _GEOMETRIES_U85, softmax_u85)
+    cycles = _with_softmaxes(once, cycles, geometries, softmax_u85)
     columns = _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, micro[:, 2])
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 

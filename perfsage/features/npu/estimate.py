@@ -14,6 +14,7 @@ from perfsage.features.npu.cascades import is_tight
 from perfsage.features.npu.columns import npu_columns, planned
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK
+from perfsage.features.npu.geometry import REFERENCE_LIMIT
 from perfsage.features.npu.identities import without_identities
 from perfsage.features.npu.memory import npu_live
 from perfsage.features.npu.refusals import refusals
@@ -77,10 +78,11 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
     names = ("beyond", "heights", "room")
     if any((getattr(spills, name) != getattr(first, name)).any() for name in names):
         plan = planned(*given, spills)
-    # The last column is that of accelerators that leave in DRAM what does not fit.
+    # The last column is that of accelerators that leave in DRAM what does not fit: of one that is always
+    # estimated, so that the others' part beside it may be less than nothing.
     kept = np.maximum(live[:, -1:] - spills.saved, 0.0)
     limit_softmaxes(operands, refused[:, 1], ranges, spills, kept)
-    live[:, -1] = kept.min(axis=1)
+    live[:, -1] = kept[:, REFERENCE_LIMIT]
     more = kept - live[:, -1:]
     return np.concatenate([live, npu_columns(*given, plan, more)], axis=1)
 

@@ -6,8 +6,9 @@ What costs equally much is decided by the last bit, so that costs are summed in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,27 +46,50 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Blocks to try, in Vela's order: `height` and `width` float64[k], `depth` float64[n, k].
+    """Blocks to try, in Vela's order: each of k has one of p areas and one of d numbers of channels.
 
-    `exists` bool[n, k] is false where an operator has no such block.
+    `height` and `width` float64[p] are the sides of areas, `depth` float64[n, d] the channels; `area` and
+    `deep` int64[k] say which ones a block has. `exists` bool[n, k] is false where an operator has no such
+    block.
     """
 
     height: Float64
     width: Float64
     depth: Float64
+    area: Int64
+    deep: Int64
     exists: Flags
+
+    def by_area(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values [n, p] of areas for each block, [n, k]."""
+        return values.take(self.area, axis=1)
+
+    def by_depth(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values [n, d] of numbers of channels for each block, [n, k]."""
+        return values.take(self.deep, axis=1)
+
+    def apart(self) -> Candidates:
+        """Return the same with an area of its own for each block, where areas depend on channels."""
+        own = np.arange(len(self.area))
+        sides = self.height[self.area], self.width[self.area]
+        return Candidates(*sides, self.depth, own, self.deep, self.exists)
+
+    def of(self, rows: Int64) -> Candidates:
+        """Return the same for some of the operators."""
+        return replace(self, depth=self.depth[rows], exists=self.exists[rows])
 
     def chosen(self, places: Int64) -> tuple[Float64, Float64, Float64]:
         """Return height, width and channels of each operator's choice."""
-        return self.height[places], self.width[places], self.depth[np.arange(len(places)), places]
+        area, rows = self.area[places], np.arange(len(places))
+        return self.height[area], self.width[area], self.depth[rows, self.deep[places]]
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What each candidate reads: `height` and `width` float64[n, k].
+    """What blocks read: `height` and `width` float64[n, p] of each area.
 
-    `depth` float64[n, k] or [n, 1] are its channels; `apart` float64[n] says how far inputs are apart, with
-    zeros in between that are not read.
+    `depth` float64[n, d] are the channels; `apart` float64[n] says how far inputs are apart, with zeros in
+    between that are not read.
     """
 
     height: Float64
@@ -88,15 +112,20 @@ def candidates(work: Work, space: Space) -> Candidates:
         )
     ]
     depths, deep = _depths(sides[2], space.micro[2])
-    height, width, index = _grid(space)
-    least = round_up(depths.min(axis=0), space.granule)
-    tried = (height <= sides[0].max()) & (width <= sides[1].max()) & (index < depths.shape[1])
-    height, width, index = height[tried], width[tried], index[tried]
-    fits = _least_height(height) * width * least[index] <= space.elements
-    height, width, index = height[fits], width[fits], index[fits]
-    exists = deep[:, index] & (height <= sides[0][:, None]) & (width <= sides[1][:, None])
-    some = exists.any(axis=0)
-    return Candidates(height[some], width[some], depths[:, index[some]], exists[:, some])
+    height, width, area, index = _grid(space)
+    largest = space.elements / round_up(depths.min(axis=0), space.granule)
+    size = _least_height(height) * width
+    some = (height <= sides[0].max()) & (width <= sides[1].max()) & (size <= largest[0])
+    tried = some[area] & (index < len(largest))
+    area, index = area[tried], index[tried]
+    fits = size[area] <= largest[index]
+    area, index = (np.cumsum(some) - 1)[area[fits]], index[fits]
+    height, width = height[some], width[some]
+    within = (height <= sides[0][:, None]) & (width <= sides[1][:, None])
+    exists = deep.take(index, axis=1) & within.take(area, axis=1)
+    if not (some := exists.any(axis=0)).all():
+        area, index, exists = area[some], index[some], exists[:, some]
+    return Candidates(height, width, depths, area, index, exists)
 
 
 def _depths(deepest: Float64, micro: int) -> tuple[Float64, Flags]:
@@ -110,15 +139,17 @@ def _depths(deepest: Float64, micro: int) -> tuple[Float64, Flags]:
 
 
 @lru_cache(maxsize=64)
-def _grid(space: Space) -> tuple[Float64, Float64, Int64]:
-    """Return heights, widths and positions of depths that fit at all, in Vela's order."""
+def _grid(space: Space) -> tuple[Float64, Float64, Int64, Int64]:
+    """Return heights and widths of areas that fit at all, then each block's area and position of channels."""
     heights = np.arange(space.micro[0], space.most[0] + 1, space.micro[0], dtype=np.float64)
     widths = np.arange(space.micro[1], space.most[1] + 1, space.micro[1], dtype=np.float64)
     step = max(SPLIT_DEPTH, space.micro[2])
     shallowest = step * np.arange(np.ceil(space.most[2] / step), dtype=np.float64) + space.micro[2]
-    area = space.elements // round_up(shallowest, space.granule)
-    index, row, column = np.nonzero(_least_height(heights)[:, None] * widths <= area[:, None, None])
-    return heights[row], widths[column], index
+    largest = space.elements / round_up(shallowest, space.granule)
+    row, column = np.nonzero(_least_height(heights)[:, None] * widths <= largest[0])
+    height, width = heights[row], widths[column]
+    index, area = np.nonzero(_least_height(height) * width <= largest[:, None])
+    return height, width, area, index
 
 
 def _least_height(height: Float64) -> Float64:
@@ -137,28 +168,35 @@ def fetched(
 ) -> Float32:
     """Return what is fetched for an output, float32[n, k].
 
-    `area` float64[n, k] are inputs of a channel, `equal_depth` bool[n] are operators whose outputs need their
-    own channel alone, `low` float64[n, k] are heights as they count. U85 rounds in another order. What a
+    `area` float64[n, p] are inputs of a channel, `equal_depth` bool[n] are operators whose outputs need their
+    own channel alone, `low` float64[n or 1, p] are heights as they count. U85 rounds in another order. What a
     damaged file makes too large for 32 bits is infinite.
     """
-    height, depth = low.astype(np.float32), tried.depth.astype(np.float32)
+    depth = tried.depth.astype(np.float32)
     out_h, out_w, out_c = (getattr(work, f"out_{a}").astype(np.float32)[:, None] for a in "hwc")
-    over_h, over_w, over_c = out_h / height, out_w / tried.width.astype(np.float32), out_c / depth
+    over_h, over_w = out_h / low.astype(np.float32), out_w / tried.width.astype(np.float32)
+    over_c = out_c / depth
     weighted = (work.kind == CONVOLUTION) | (work.kind == DEPTHWISE)
     kernel = np.where(weighted, work.kernel_h * work.kernel_w, 0.0) * work.in_c
     weights = (kernel[:, None] * np.ceil(over_h) * np.ceil(over_w)).astype(np.float32)
-    weights *= np.where((work.kind == DEPTHWISE)[:, None], np.float32(1), over_c * depth)
     repeats = ceil_div(work.span_h, SUBKERNEL) * ceil_div(work.span_w, SUBKERNEL)
     read = (area * (work.in_c * repeats)[:, None]).astype(np.float32)
     read = read * (over_h * over_w) if u85 else read * over_w * over_h
-    read *= np.where(equal_depth[:, None], np.float32(1), np.ceil(over_c))
-    return np.asarray((read + weights) / (out_h * out_w * out_c), dtype=np.float32)
+    cost = tried.by_area(read)
+    cost *= tried.by_depth(np.where(equal_depth[:, None], np.float32(1), np.ceil(over_c)))
+    if weighted.any():
+        more = tried.by_area(weights)
+        more *= tried.by_depth(np.where((work.kind == DEPTHWISE)[:, None], np.float32(1), over_c * depth))
+        cost += more
+    cost /= out_h * out_w * out_c
+    return cost
 
 
 def volume(work: Work, tried: Candidates) -> Float32:
     """Return how many blocks there would be, float32[n, k], as a cost."""
     outputs = (work.out_h * work.out_w * work.out_c).astype(np.float32)[:, None]
-    return np.asarray(outputs / (tried.height * tried.width * tried.depth).astype(np.float32))
+    size = (tried.height * tried.width).astype(np.float32)[tried.area]
+    return np.asarray(outputs / (size * tried.by_depth(tried.depth.astype(np.float32))))
 
 
 def cheapest(
@@ -166,22 +204,26 @@ def cheapest(
 ) -> Int64:
     """Return the position of each operator's block, int64[n]; the first where nothing fits.
 
-    Among blocks that cost the same, small ones are compared by what they cover (of `any_size` bool[n], all).
+    `cost` is overwritten. Among blocks that cost the same, small ones are compared by what they cover (of
+    `any_size` bool[n], all).
     """
     in_h, in_w = (np.ceil(side / inputs.apart)[:, None] for side in (work.in_h, work.in_w))
-    at_once = in_h * in_w * work.in_c[:, None] < inputs.area * inputs.depth * 2
-    cost = np.where(at_once, cost / np.float32(2), cost)
-    cost = np.where(fits & tried.exists, cost, np.float32(np.inf))
+    read = tried.by_area(inputs.area * 2)
+    read *= tried.by_depth(np.broadcast_to(inputs.depth, tried.depth.shape))
+    np.multiply(cost, np.float32(0.5), out=cost, where=in_h * in_w * work.in_c[:, None] < read)
+    np.copyto(cost, np.float32(np.inf), where=~(fits & tried.exists))
     chosen = cost.argmin(axis=1)
     best = cost[np.arange(len(cost)), chosen]
-    small = (tried.height <= SMALL) & (tried.width <= SMALL)
+    small = ((tried.height <= SMALL) & (tried.width <= SMALL))[tried.area]
     places = np.arange(len(small)) if any_size.any() else np.flatnonzero(small)
     equal = (cost[:, places] == best[:, None]) & (small[places] | any_size[:, None])
     equal &= (places > chosen[:, None]) & np.isfinite(best)[:, None]
     rows = np.flatnonzero(equal.any(axis=1))
     if len(rows):
-        sides = zip((in_h, in_w), (inputs.height, inputs.width), strict=True)
-        high, wide = (np.minimum(image[rows], read[np.ix_(rows, places)]) for image, read in sides)
+        sides, some = (inputs.height, inputs.width), np.ix_(rows, tried.area[places])
+        high, wide = (
+            np.minimum(image[rows], read[some]) for image, read in zip((in_h, in_w), sides, strict=True)
+        )
         covered = np.where(equal[rows], high * wide, 0.0)
         chosen[rows] = places[len(places) - 1 - covered[:, ::-1].argmax(axis=1)]
     return np.asarray(chosen)

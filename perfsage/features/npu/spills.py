@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.cascade_steps import Steps
 from perfsage.features.npu.cascades import Ranges, Striped, in_stripes, live_of
 from perfsage.features.npu.formats import ARITHMETIC
+from perfsage.features.npu.geometry import asked_limits
 from perfsage.features.npu.keeping import MOST_COMPETING, best_kept
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64
 from perfsage.features.operands import Operands
@@ -48,16 +49,17 @@ def stripes_of(
     `weights` float64[n, limits] are the bytes of weights and `worth` bool[n, limits] says whether to copy
     them, if more is known of them than `steps` say.
     """
-    if steps is not None:
-        known = [steps] * len(SPILL_BYTES)
-        if weights is not None and worth is not None:
-            pairs = zip(weights.T, worth.T, strict=True)
-            known = [replace(steps, weights=each, worth=good) for each, good in pairs]
-        limits = zip(known, SPILL_BYTES, strict=True)
-        return [in_stripes(operands, ranges, each, limit) for each, limit in limits]
     nothing = np.empty(0, dtype=np.int64)
     none = np.zeros(len(ranges.live))
-    return [Striped(ranges, nothing, nothing, none, none + np.inf)] * len(SPILL_BYTES)
+    made = [Striped(ranges, nothing, nothing, none, none + np.inf)] * len(SPILL_BYTES)
+    if steps is None:
+        return made
+    for place in asked_limits():
+        known = steps
+        if weights is not None and worth is not None:
+            known = replace(steps, weights=weights[:, place], worth=worth[:, place])
+        made[place] = in_stripes(operands, ranges, known, SPILL_BYTES[place])
+    return made
 
 
 def spilled(
@@ -77,14 +79,13 @@ def spilled(
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
     room = np.stack([striped.room for striped in stripes], axis=1)
     tight = [
-        (striped.ranges.live + ahead[:, place]).max(initial=0.0) > limit or bool(len(striped.between))
-        for place, (striped, limit) in enumerate(zip(stripes, SPILL_BYTES, strict=True))
+        place for place in asked_limits() if _is_tight(stripes[place], ahead[:, place], SPILL_BYTES[place])
     ]
-    if not any(tight):
+    if not tight:
         return Spills(made, saved, heights, room)
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
     pairs = np.stack([operands.data[both], operands.second[both]])
-    for place in np.flatnonzero(tight).tolist():
+    for place in tight:
         striped = stripes[place]
         each = striped.ranges
         heights[:, place] = striped.heights
@@ -98,6 +99,11 @@ def spilled(
         out[striped.between] = False
         made |= np.where(out, 1 << place, 0)
     return Spills(made, saved, heights, room)
+
+
+def _is_tight(striped: Striped, ahead: Float64, limit: int) -> bool:
+    """Return whether not everything fits beside weights of so many bytes, float64[n], or is in stripes."""
+    return bool((striped.ranges.live + ahead).max(initial=0.0) > limit or len(striped.between))
 
 
 def _out(ranges: Ranges, accesses: Float64, limit: int) -> NDArray[np.bool_]:
