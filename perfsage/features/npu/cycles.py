@@ -58,7 +58,7 @@ weights are read, the channels of a block and of U85's microblocks, and how many
 padding."""
 _BATCHED = COSTS.index("enter")
 _REMEMBERED = 1 << 16
-_AT_ONCE = 128
+_AT_ONCE = 256
 """Operators whose blocks are searched together: each has up to 2,500 candidates."""
 _known: dict[bytes, Float64] = {}
 """Cycles by who does what: networks repeat operators, and those of one search each other's."""
