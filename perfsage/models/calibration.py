@@ -16,18 +16,25 @@ DOUBTED = 5.0
 that no network had in training, a half was covered without this, three quarters to nearly all with it."""
 
 
+def spreads(raw: RawOutputs, least: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what counts as each prediction's spread, float32[g, d, 4]: none knows its own blind spots."""
+    return np.asarray(np.exp(np.maximum(raw.log_spread, least)), dtype=np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Everything that was learned on the calibration split, for d devices and pooled width p.
 
     `quantiles` float32[d, 4] multiply the network's own spread to the interval's half width in log space,
-    NaN where nothing was labelled. `centre` [p] and `whitening` [p, p] measure distances between graphs,
-    `limit` is the largest distance that counts as familiar. `type_seen` bool[types] and `largest` [physical]
-    say which operators occurred, and how large.
+    NaN where nothing was labelled; no logarithm of a spread counts as less than `least` float32[d, 4].
+    `centre` [p] and `whitening` [p, p] measure distances between graphs, `limit` is the largest distance that
+    counts as familiar. `type_seen` bool[types] and `largest` [physical] say which operators occurred, and how
+    large.
     """
 
     level: float
     quantiles: NDArray[np.float32]
+    least: NDArray[np.float32]
     centre: NDArray[np.float32]
     whitening: NDArray[np.float32]
     limit: float
@@ -56,7 +63,7 @@ class Calibration:
         """
         widening = np.maximum(1.0, self.distances(raw.pooled) / self.limit)
         widening *= np.where([bool(each) for each in doubts], DOUBTED, 1.0)
-        widths = np.exp(raw.log_spread) * self.quantiles * widening[:, None, None]
+        widths = spreads(raw, self.least) * self.quantiles * widening[:, None, None]
         return np.asarray(widths, dtype=np.float32)
 
     def doubts(self, items: Sequence[GraphFeatures], raw: RawOutputs) -> list[tuple[str, ...]]:

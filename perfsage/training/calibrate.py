@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features import TYPE_COUNT, GraphFeatures, batch_features
-from perfsage.models.calibration import Calibration
+from perfsage.models.calibration import Calibration, spreads
 from perfsage.models.session import NetworkSession, RawOutputs
 
 SHRINKAGE = 0.05
 FAMILIAR_SHARE = 0.99
 MARGIN = 1.25
 """The largest familiar distance exceeds that of 99 % of the calibration graphs by this factor."""
+LEAST_SHARE = 0.75
+"""No spread counts as less than that of so many of the calibration graphs: where the network is surest,
+families that it does not know are off by more than it thinks."""
 CHUNK = 256
 
 
@@ -41,9 +44,11 @@ def fit_calibration(
     """
     learned, raw = run_in_chunks(session, train), run_in_chunks(session, held_out)
     centre, whitening = _shape_of(learned.pooled)
+    least = np.quantile(raw.log_spread, LEAST_SHARE, axis=0).astype(np.float32)
     unlimited = Calibration(
         level=level,
-        quantiles=_quantiles(raw, held_out_log_labels, level),
+        quantiles=_quantiles(np.abs(raw.log_values - held_out_log_labels) / spreads(raw, least), level),
+        least=least,
         centre=centre,
         whitening=whitening,
         limit=1.0,
@@ -69,13 +74,12 @@ def conformal_quantile(scores: NDArray[np.floating], level: float) -> float:
     return float(np.sort(scores)[rank - 1]) if 0 < rank <= len(scores) else math.nan
 
 
-def _quantiles(raw: RawOutputs, labels: NDArray[np.float32], level: float) -> NDArray[np.float32]:
-    """Return float32[d, 4] from `labels`, NaN where there is none.
+def _quantiles(scores: NDArray[np.float32], level: float) -> NDArray[np.float32]:
+    """Return float32[d, 4] from `scores` [graphs, d, 4], NaN where there is none.
 
     Where a device has too few labels, those of every device of the metric serve, then those of every metric:
     scores are relative to the network's own spread, so they are alike.
     """
-    scores = np.abs(raw.log_values - labels) / np.exp(raw.log_spread)
     _, devices, metrics = scores.shape
     made = np.full((devices, metrics), np.nan, dtype=np.float32)
     every = conformal_quantile(_finite(scores), level)

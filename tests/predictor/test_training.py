@@ -13,7 +13,7 @@ from perfsage.device import Device
 from perfsage.errors import InvalidInputError
 from perfsage.features.npu.geometry import geometry_of
 from perfsage.metrics import Metric
-from perfsage.models.calibration import DOUBTED, Calibration
+from perfsage.models.calibration import DOUBTED, Calibration, spreads
 from perfsage.models.physics import TERMS
 from perfsage.models.readout import READOUTS, Outputs
 from perfsage.models.session import RawOutputs
@@ -171,6 +171,7 @@ def test_intervals_widen_where_there_are_doubts_and_with_the_distance() -> None:
     calibration = Calibration(
         level=0.9,
         quantiles=one,
+        least=-one,
         centre=np.zeros(1, dtype=np.float32),
         whitening=np.ones((1, 1), dtype=np.float32),
         limit=2.0,
@@ -180,6 +181,23 @@ def test_intervals_widen_where_there_are_doubts_and_with_the_distance() -> None:
     raw = RawOutputs(nothing, nothing, nothing[:, :, 0], pooled)
     widths = calibration.half_widths(raw, [(), ("an unseen operator",), ("far",)])
     assert widths[:, 0, 0].tolist() == [1.0, DOUBTED, 3.0 * DOUBTED]
+
+
+def test_no_spread_counts_as_less_than_that_of_most() -> None:
+    zero, spread = np.zeros((3, 1, 4), dtype=np.float32), np.log([1.0, 2.0, 8.0]).astype(np.float32)
+    raw = RawOutputs(zero, zero + spread[:, None, None], zero[:, :, 0], zero[:, 0, :1])
+    least = np.full((1, 4), np.log(4.0), dtype=np.float32)
+    assert spreads(raw, least)[:, 0, 0] == pytest.approx([4.0, 4.0, 8.0])
+
+
+def test_intervals_of_a_trained_predictor_have_a_floor(trained: TrainingReport) -> None:
+    calibration = load_predictor(trained.output_dir).calibration
+    assert np.isfinite(calibration.least).all()
+    surest = np.full((1, *calibration.least.shape), -50.0, dtype=np.float32)
+    raw = RawOutputs(surest, surest, surest[:, :, 0], calibration.centre[None])
+    assert calibration.half_widths(raw, [()])[0] == pytest.approx(
+        np.exp(calibration.least) * calibration.quantiles, nan_ok=True
+    )
 
 
 def test_spearman_where_it_is_defined() -> None:
