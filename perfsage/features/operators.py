@@ -141,7 +141,7 @@ def _exact(
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
     live = lifetimes(subgraph).live_bytes[:, None]
-    return np.concatenate([exact, live, blocks, cpu_costs(operands, shapes, exact)], axis=1)
+    return np.concatenate([exact, live, blocks, cpu_costs(subgraph, operands, shapes, exact)], axis=1)
 
 
 def _plain(

@@ -1,0 +1,125 @@
+"""What XNNPACK makes of convolutions and matrices: tiles of 7 rows by 16 outputs by 8 inputs.
+
+A depthwise convolution has kernels for windows of up to 3, 9 and 25 elements. Larger ones, and those that
+make several channels of one, are convolutions of as many groups: a whole tile for each channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfsage.features.npu.work import Float64
+from perfsage.features.operands import Operands
+
+_ROWS, _OUTPUTS, _DEPTH = 7, 16, 8
+_WINDOWS: Final = np.array([3, 9, 25])
+_OTHER, _DIRECT, _DENSE, _SINGLE, _GROUPED, _TRANSPOSED = range(6)
+"""Nothing of that; windows of several elements; of one; a single row; a channel at a time; transposed."""
+_MATRIX_NS: Final = np.array(
+    [
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [0.98, 0.085, 0.051, 5.3, 0, 1.7, 16, 36],
+        [1.2, 0.07, 0, 7.2, 0, 3.6, 0, 7.4],
+        [0.53, 0, 0, 0, 0, 0, 0, 41],
+        [1.4, 0.093, 0, 7.1, 0, 0, 0, 183],
+        [0, 0.42, 0.2, 0.27, 7.4, 0, 0, 50],
+    ]
+)
+"""Of a step of a tile and of a row in it, of looking up a row, of a tile and of a row in it, of what rows and
+outputs share, and of a call: what `_matrix_basis` counts."""
+_WINDOW_NS: Final = np.array(
+    [[1.2, 0.66, 0.26, 0.45, 3.5, 60], [2.8, 0.64, 0.7, 0.6, 3.4, 40], [7.5, 0, 5.0, 0, 2.0, 70]]
+)
+"""Of 16 and of 32 channels, of a position, of a last few channels, of a line and of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Nanoseconds of matrices and of depthwise windows, and the bytes of packed weights, each float64[n]."""
+
+    matrix_ns: Float64
+    window_ns: Float64
+    packed_bytes: Float64
+
+
+def tiling(operands: Operands, shapes: Float64, strides: Float64) -> Tiling:
+    """Return what each operator takes; `strides` float64[n, 2] are 1 where there are none."""
+    kinds, window = _kinds(operands, shapes, strides)
+    basis, packed = _matrix_basis(operands, shapes, strides, kinds)
+    window_ns, rows = np.zeros(len(kinds)), np.flatnonzero(window)
+    if len(rows):
+        counted = _window_basis(shapes[rows])
+        steps = np.searchsorted(_WINDOWS, shapes[rows, 7] * shapes[rows, 8])
+        window_ns[rows] = (counted * _WINDOW_NS[steps]).sum(axis=1)
+        packed[rows] = counted[:, 0] / counted[:, 2] * _OUTPUTS * _WINDOWS[steps]
+    return Tiling((basis * _MATRIX_NS[kinds]).sum(axis=1), window_ns, packed)
+
+
+def _kinds(
+    operands: Operands, shapes: Float64, strides: Float64
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the kind of each operator, and which are depthwise windows instead."""
+    convolves, deep = operands.is_type("CONV_2D"), operands.is_type("DEPTHWISE_CONV_2D")
+    taps, rows = shapes[:, 7] * shapes[:, 8], shapes[:, :3].prod(axis=1)
+    # A convolution of as many groups as channels is a depthwise one.
+    single = deep | (convolves & (shapes[:, 9] == 1) & (shapes[:, 6] > 1))
+    window = single & (shapes[:, 3] == shapes[:, 6]) & (taps <= _WINDOWS[-1])
+    dense = (convolves & (taps == 1) & (strides == 1).all(axis=1)) | operands.is_type("FULLY_CONNECTED")
+    kinds = np.zeros(len(rows), dtype=np.int64)
+    kinds[operands.is_type("TRANSPOSE_CONV")] = _TRANSPOSED
+    kinds[convolves] = _DIRECT
+    kinds[dense] = _DENSE
+    kinds[dense & (rows <= 1)] = _SINGLE
+    kinds[deep] = _GROUPED
+    kinds[window] = _OTHER
+    return kinds, window
+
+
+def _matrix_basis(
+    operands: Operands, shapes: Float64, strides: Float64, kinds: NDArray[np.int64]
+) -> tuple[Float64, Float64]:
+    """Return what `_MATRIX_NS` is the price of, float64[n, 8], and the bytes of packed weights."""
+    taps, grouped = shapes[:, 7] * shapes[:, 8], kinds == _GROUPED
+    depth = np.where(grouped, 1.0, shapes[:, 9])
+    split = grouped | operands.is_type("CONV_2D")
+    groups = np.where(split, np.maximum(np.rint(shapes[:, 6] / depth), 1.0), 1.0)
+    # Floats are multiplied one input at a time, two of which take as long as eight bytes.
+    quantized = operands.element_types()[:, 0] <= 1
+    steps = taps * np.where(quantized, np.ceil(depth / _DEPTH), depth / 2.0)
+    rows, row_tiles, phases = _rows(shapes, strides, kinds)
+    output_tiles = groups * np.ceil(shapes[:, 3] / groups / _OUTPUTS)
+    tiles, begun = row_tiles * output_tiles, rows * output_tiles
+    made = np.empty((len(rows), _MATRIX_NS.shape[1]))
+    made[:, 0], made[:, 1] = tiles * steps / phases, begun * steps / phases
+    made[:, 2] = begun * taps / phases
+    made[:, 3], made[:, 4] = tiles, begun
+    made[:, 5], made[:, 6], made[:, 7] = row_tiles, output_tiles, 1.0
+    return made, np.where(kinds > 0, output_tiles * _OUTPUTS * steps * _DEPTH, 0.0)
+
+
+def _rows(shapes: Float64, strides: Float64, kinds: NDArray[np.int64]) -> tuple[Float64, Float64, Float64]:
+    """Return the rows of results, their tiles, and in how many phases a transposed convolution goes.
+
+    The latter takes every so many results of a line at a time, and that share of its kernel.
+    """
+    rows, transposed = shapes[:, :3].prod(axis=1), kinds == _TRANSPOSED
+    lines = shapes[:, 0] * shapes[:, 1] * strides[:, 1]
+    across = np.ceil(np.ceil(shapes[:, 2] / strides[:, 1]) / _ROWS)
+    tiles = np.where(transposed, lines * across, np.ceil(rows / _ROWS))
+    return rows, tiles, np.where(transposed, strides.prod(axis=1), 1.0)
+
+
+def _window_basis(shapes: Float64) -> Float64:
+    """Return what `_WINDOW_NS` is the price of, float64[n, 6]."""
+    positions, channels = shapes[:, :3].prod(axis=1), shapes[:, 3]
+    made = np.empty((len(shapes), _WINDOW_NS.shape[1]))
+    made[:, 0] = positions * np.ceil(channels / 16)
+    made[:, 1] = positions * np.ceil(channels / 32)
+    made[:, 2] = positions
+    made[:, 3] = positions * (channels % 16 > 0)
+    made[:, 4], made[:, 5] = shapes[:, 0] * shapes[:, 1], 1.0
+    return made
