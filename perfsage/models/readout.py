@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from perfsage.models.physics import FITTED_TERMS
+from perfsage.models.physics import COMMON_TERMS, FITTED_TERMS
 
 if TYPE_CHECKING:
     from perfsage.models.gnn import GraphTensors
@@ -110,11 +110,12 @@ def _latency(terms: Tensor, rates: Tensor, concurrent: Tensor) -> Tensor:
     """Return the milliseconds of each operator before correction, [n, d], from `rates` [d, terms].
 
     What takes time goes on at the same time. Of what an accelerator's compiler says of it the largest counts,
-    of common terms a power mean, both after an overhead.
+    of common terms a power mean, both after an overhead; what a CPU does comes one after the other.
     """
-    common = slice(1, len(FITTED_TERMS))
+    common, cpu = slice(1, len(COMMON_TERMS)), slice(len(COMMON_TERMS), len(FITTED_TERMS))
     work = (terms[:, common] * TERM_SCALE).clamp(max=MOST_SCALED).pow(OVERLAP)
     limits = work @ (rates[:, common] / TERM_SCALE).pow(OVERLAP).T
+    limits = limits + (terms[:, cpu] @ rates[:, cpu].T).pow(OVERLAP)
     slowest = (terms[:, concurrent] * rates.gather(1, concurrent)).amax(dim=2)
     return terms[:, :1] * rates[:, 0] + torch.maximum((limits + LEAST_WORK).pow(1 / OVERLAP), slowest)
 
