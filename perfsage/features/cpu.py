@@ -1,10 +1,10 @@
 """Costs as a CPU counts them: nanoseconds by what runs an operator, as LiteRT with XNNPACK takes them.
 
 XNNPACK multiplies 8-bit matrices in tiles (`cpu_tiles`) and does what goes element by element in vectors
-(`cpu_elements`). What it refuses is left to LiteRT's own kernels, and every part of a network that it is
-handed back costs again; so does what a core's own cache cannot hold between inferences. The constants are
-fitted to 8,011 int8 networks on a core of an AMD EPYC (LiteRT 2.3.0): their plain sum is off by 2.9 % (median
-2.3) on 985 others, by which some were chosen. Which types are left to LiteRT is what its profiler shows.
+(`cpu_elements`). What it refuses is left to LiteRT's own kernels. To begin an inference takes time as well,
+and so does to fetch what a core's own cache does not keep until the next one. The constants are fitted to
+8,011 int8 networks on a core of an AMD EPYC (LiteRT 2.3.0): their plain sum is off by 2.6 % (median 2.1) on
+985 others, by which some were chosen. Which types are left to LiteRT is what its profiler shows.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.cpu_elements import BUILT_IN, element_costs
+from perfsage.features.cpu_elements import element_costs
 from perfsage.features.cpu_tiles import Tiling, tiling
 from perfsage.features.npu.work import Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-CPU_COLUMNS: Final = ("matrix_ns", "window_ns", "element_ns", "hand_over_ns", "fetch_ns")
-"""Multiplied matrices, depthwise windows and everything else; parts of a network that are handed to XNNPACK;
+CPU_COLUMNS: Final = ("matrix_ns", "window_ns", "element_ns", "begin_ns", "fetch_ns")
+"""Multiplied matrices, depthwise windows and everything else; an inference, which the first operator begins;
 weights that come from beyond the core's own cache. They add up."""
 
-_HAND_OVER_NS: Final = 250.0
+_BEGIN_NS: Final = 370.0
 _CACHE_BYTES: Final = 5e5
 """Networks whose packed weights take more fetch some of them anew, and all at `_BEYOND` times as many."""
 _BEYOND: Final = 2.2
-_FETCH_NS: Final = 0.0032
+_FETCH_NS: Final = 0.0033
 
 
 def cpu_costs(subgraph: Subgraph, operands: Operands, shapes: Float64, exact: Float64) -> Float64:
@@ -43,17 +43,10 @@ def cpu_costs(subgraph: Subgraph, operands: Operands, shapes: Float64, exact: Fl
     made = np.empty((len(shapes), len(CPU_COLUMNS)))
     made[:, 0], made[:, 1] = tiles.matrix_ns, tiles.window_ns
     made[:, 2] = element_costs(operands, shapes, exact)
-    made[:, 3] = _HAND_OVER_NS * _handed_over(operands, starts)
+    made[:, 3] = 0.0
+    made[starts[:-1], 3] = _BEGIN_NS
     made[:, 4] = _FETCH_NS * _fetched(tiles, starts)
     return made
-
-
-def _handed_over(operands: Operands, starts: NDArray[np.int64]) -> Float64:
-    """Return 1 where a part of the network begins that XNNPACK runs, in order, else 0."""
-    theirs = ~BUILT_IN[operands.type]
-    before = np.concatenate([[False], theirs[:-1]])
-    before[starts[:-1]] = False
-    return np.asarray(theirs & ~before, dtype=np.float64)
 
 
 def _fetched(tiles: Tiling, starts: NDArray[np.int64]) -> Float64:

@@ -17,38 +17,38 @@ _PRICED: Final = ("call", "byte", "result", "position", "spread", "turn", "step"
 """Calls, bytes read, results, positions of results, results that a smaller operand is spread over, matrices
 that are transposed, MACs, channels by 32 of each element of a window, and those beyond the last 16."""
 _XNNPACK_NS: Final[dict[str, dict[str, float]]] = {
-    "ADD": {"byte": 0.036},
-    "CONCATENATION": {"call": 93, "byte": 0.034, "position": 0.35},
-    "DEPTH_TO_SPACE": {"call": 230, "byte": 0.13},
-    "LEAKY_RELU": {"call": 19, "byte": 0.032},
-    "LOGISTIC": {"call": 10, "byte": 0.02},
-    "MAX_POOL_2D": {"call": 21, "result": 0.055, "position": 1.8, "scan": 0.24},
-    "MEAN": {"call": 138, "byte": 0.019, "result": 0.6, "position": 29},
-    "MUL": {"call": 10, "result": 0.015, "spread": 0.15},
-    "PAD": {"call": 10, "byte": 0.02},
-    "QUANTIZE": {"call": 10, "byte": 0.02},
+    "ADD": {"call": 32, "byte": 0.037},
+    "CONCATENATION": {"call": 140, "byte": 0.034, "position": 0.28},
+    "DEPTH_TO_SPACE": {"call": 88, "byte": 0.13},
+    "LEAKY_RELU": {"call": 19, "byte": 0.033},
+    "LOGISTIC": {"call": 37, "byte": 0.019},
+    "MAX_POOL_2D": {"byte": 0.0043, "result": 0.047, "position": 1.9, "scan": 0.25},
+    "MEAN": {"call": 128, "byte": 0.011, "result": 0.9},
+    "MUL": {"result": 0.015, "position": 0.048, "spread": 0.153},
+    "PAD": {},
+    "QUANTIZE": {},
     "RESHAPE": {},
-    "RESIZE_BILINEAR": {"call": 90, "result": 0.21, "position": 0.94},
-    "SPLIT": {"result": 0.14, "position": 3.6},
-    "SUB": {"call": 10, "byte": 0.036},
-    "TANH": {"call": 10, "byte": 0.02},
-    "TRANSPOSE": {"call": 72, "result": 0.05, "position": 0.12, "turn": 16},
+    "RESIZE_BILINEAR": {"call": 200, "result": 0.206, "position": 0.945},
+    "SPLIT": {"call": 13, "result": 0.143, "position": 3.57},
+    "SUB": {"call": 32, "byte": 0.037},
+    "TANH": {"call": 37, "byte": 0.019},
+    "TRANSPOSE": {"call": 98, "position": 0.21, "turn": 17},
 }
+"""A PAD is fused into the convolution that reads it."""
 _LITERT_NS: Final[dict[str, dict[str, float]]] = {
-    "AVERAGE_POOL_2D": {"result": 2.6, "position": 2.1, "scan": 1.6, "ragged": 0.13},
-    "BATCH_MATMUL": {"result": 3.4, "step": 0.063},
-    "GELU": {"byte": 0.33},
-    "HARD_SWISH": {"byte": 2.8},
-    "RESIZE_NEAREST_NEIGHBOR": {"position": 9.6},
-    "SOFTMAX": {"call": 128, "byte": 1.8, "position": 2.3},
-    "SQUARED_DIFFERENCE": {"result": 5.8},
-    "STRIDED_SLICE": {"position": 33},
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": {"result": 229, "position": 88, "step": 0.038},
+    "AVERAGE_POOL_2D": {"call": 140, "result": 2.56, "position": 2.12, "scan": 1.68, "ragged": 0.124},
+    "BATCH_MATMUL": {"call": 180, "result": 3.33, "position": 7.8, "step": 0.063},
+    "GELU": {"byte": 0.3},
+    "HARD_SWISH": {"call": 24, "byte": 2.87},
+    "RESIZE_NEAREST_NEIGHBOR": {"position": 9.49},
+    "RSQRT": {"byte": 59},
+    "SOFTMAX": {"call": 61, "byte": 1.79, "position": 1.88},
+    "SQUARED_DIFFERENCE": {"result": 6.0},
+    "STRIDED_SLICE": {"position": 67},
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": {"result": 228, "position": 108, "step": 0.04},
 }
 _OTHERS_NS: Final = {"result": 1.0}
 _MATRICES: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-BUILT_IN: Final = ~operator_flags((*_XNNPACK_NS, *_MATRICES))
-"""Which types of operators XNNPACK does not take."""
 
 
 def element_costs(operands: Operands, shapes: Float64, exact: Float64) -> Float64:

@@ -21,20 +21,26 @@ _OTHER, _DIRECT, _DENSE, _SINGLE, _GROUPED, _TRANSPOSED = range(6)
 """Nothing of that; windows of several elements; of one; a single row; a channel at a time; transposed."""
 _MATRIX_NS: Final = np.array(
     [
-        [0, 0, 0, 0, 0, 0, 0, 0],
-        [0.98, 0.085, 0.051, 5.3, 0, 1.7, 16, 36],
-        [1.2, 0.07, 0, 7.2, 0, 3.6, 0, 7.4],
-        [0.53, 0, 0, 0, 0, 0, 0, 41],
-        [1.4, 0.093, 0, 7.1, 0, 0, 0, 183],
-        [0, 0.42, 0.2, 0.27, 7.4, 0, 0, 50],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [1.17, 0.0572, 0.0517, 5.37, 0, 1.62, 13.7, 20.8, 0.0179],
+        [1.3, 0.0519, 0, 7.02, 0, 3.85, 0, 0.568, 0.00764],
+        [0.528, 0, 0, 0, 0, 0, 0, 29.6, 0],
+        [1.62, 0.0547, 0, 0, 0.963, 0, 0, 219, 1.33],
+        [0, 0.423, 0.194, 0, 7.38, 0, 0, 50, 0],
     ]
 )
 """Of a step of a tile and of a row in it, of looking up a row, of a tile and of a row in it, of what rows and
-outputs share, and of a call: what `_matrix_basis` counts."""
+outputs share, of a call, and of a result among many: what `_matrix_basis` counts."""
 _WINDOW_NS: Final = np.array(
-    [[1.2, 0.66, 0.26, 0.45, 3.5, 60], [2.8, 0.64, 0.7, 0.6, 3.4, 40], [7.5, 0, 5.0, 0, 2.0, 70]]
+    [
+        [1.26, 0.606, 0.0811, 0.632, 3.41, 56],
+        [2.84, 0.525, 0.806, 0.583, 3.17, 48],
+        [7.49, 0, 5.03, 0, 3.42, 52],
+    ]
 )
 """Of 16 and of 32 channels, of a position, of a last few channels, of a line and of a call."""
+_MANY_BYTES: Final = 256e3
+"""Results that take more are written to beyond the core's nearest caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,7 @@ def _kinds(
 def _matrix_basis(
     operands: Operands, shapes: Float64, strides: Float64, kinds: NDArray[np.int64]
 ) -> tuple[Float64, Float64]:
-    """Return what `_MATRIX_NS` is the price of, float64[n, 8], and the bytes of packed weights."""
+    """Return what `_MATRIX_NS` is the price of, float64[n, 9], and the bytes of packed weights."""
     taps, grouped = shapes[:, 7] * shapes[:, 8], kinds == _GROUPED
     depth = np.where(grouped, 1.0, shapes[:, 9])
     split = grouped | operands.is_type("CONV_2D")
@@ -98,6 +104,8 @@ def _matrix_basis(
     made[:, 2] = begun * taps / phases
     made[:, 3], made[:, 4] = tiles, begun
     made[:, 5], made[:, 6], made[:, 7] = row_tiles, output_tiles, 1.0
+    results = rows * shapes[:, 3]
+    made[:, 8] = np.where(results > _MANY_BYTES, results, 0.0)
     return made, np.where(kinds > 0, output_tiles * _OUTPUTS * steps * _DEPTH, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What a CPU makes of operators: tiles, windows, elements, parts that are handed over and fetched weights."""
+"""What a CPU makes of operators: tiles, windows, elements, where it begins and what it fetches."""
 
 from __future__ import annotations
 
@@ -34,27 +34,30 @@ def costs(graph: Graph) -> dict[str, NDArray[np.float64]]:
 def test_convolutions_fill_tiles() -> None:
     found = costs(network())["CONV_2D"]
     tiles, begun = 15 * 2, 100 * 2
-    shared = 5.3 * tiles + 0.051 * begun * 9 + 1.7 * 15 + 16 * 2 + 36
-    assert found[0] == pytest.approx(0.98 * tiles * 9 + 0.085 * begun * 9 + shared)
+    shared = 5.37 * tiles + 0.0517 * begun * 9 + 1.62 * 15 + 13.7 * 2 + 20.8
+    assert found[0] == pytest.approx(1.17 * tiles * 9 + 0.0572 * begun * 9 + shared)
     assert not found[1:3].any()
 
 
 def test_floats_are_multiplied_one_by_one() -> None:
     whole, single = (costs(network(depth=8, dtype=dtype))["CONV_2D"][0] for dtype in ("int8", "float32"))
-    assert single - whole == pytest.approx((0.98 * 30 + 0.085 * 200) * 9 * (8 / 2 - 8 / 8))
+    assert single - whole == pytest.approx((1.17 * 30 + 0.0572 * 200) * 9 * (8 / 2 - 8 / 8))
 
 
-@pytest.mark.parametrize(("kernel", "price"), [(1, 1.2), (3, 2.8), (4, 7.5), (5, 7.5)])
+@pytest.mark.parametrize(("kernel", "price"), [(1, 1.26), (3, 2.84), (4, 7.49), (5, 7.49)])
 def test_windows_are_those_of_three_kernels(kernel: int, price: float) -> None:
     wide, narrow = (costs(network(kernel=kernel, channels=16 * n))["DEPTHWISE_CONV_2D"] for n in (6, 4))
-    halves = {1: 0.66, 3: 0.64}.get(kernel, 0.0)
+    halves = {1: 0.606, 3: 0.525}.get(kernel, 0.0)
     assert wide[1] - narrow[1] == pytest.approx(100 * (2 * price + halves))
     assert wide[0] == 0
 
 
 def test_large_windows_take_a_tile_for_each_channel() -> None:
     found = costs(network(kernel=7))["DEPTHWISE_CONV_2D"]
-    assert found[0] == pytest.approx(20 * (49 * (1.4 * 15 + 0.093 * 100) + 7.1 * 15) + 183) and found[1] == 0
+    assert (
+        found[0] == pytest.approx(20 * (49 * (1.62 * 15 + 0.0547 * 100) + 0.963 * 100) + 219)
+        and found[1] == 0
+    )
 
 
 def test_groups_of_one_channel_are_windows_and_others_tiles_of_their_own() -> None:
@@ -65,7 +68,7 @@ def test_groups_of_one_channel_are_windows_and_others_tiles_of_their_own() -> No
 
     assert made(32)[1] > 0 and made(32)[0] == 0
     assert made(8)[0] - made(4)[0] == pytest.approx(
-        4 * (9 * (0.98 * 15 + 0.085 * 100) + 100 * 9 * 0.051 + 5.3 * 15 + 16)
+        4 * (9 * (1.17 * 15 + 0.0572 * 100) + 100 * 9 * 0.0517 + 5.37 * 15 + 13.7)
     )
 
 
@@ -73,23 +76,26 @@ def test_a_transposed_convolution_goes_in_phases() -> None:
     b = Builder(seed=2)
     b.output(b.transpose_conv(b.input((1, 10, 10, 8)), 3, kernel=4, stride=2))
     found = costs(read_graph(b.finish()))["TRANSPOSE_CONV"][0]
-    assert found == pytest.approx(400 * (4 * (0.42 + 0.2) + 7.4) + 0.27 * 20 * 2 * 2 + 50)
+    assert found == pytest.approx(400 * (4 * (0.423 + 0.194) + 7.38) + 50)
 
 
 def test_what_xnnpack_refuses_is_computed_one_value_at_a_time() -> None:
     found = costs(network())
-    assert found["HARD_SWISH"][2] == pytest.approx(2.8 * 2000)
-    assert found["SOFTMAX"][2] == pytest.approx(128 + 1.8 * 250 + 2.3 * 25)
-    assert found["AVERAGE_POOL_2D"][2] > 2.6 * 25 * 20
+    assert found["HARD_SWISH"][2] == pytest.approx(24 + 2.87 * 2000)
+    assert found["SOFTMAX"][2] == pytest.approx(61 + 1.79 * 250 + 1.88 * 25)
+    assert found["AVERAGE_POOL_2D"][2] > 2.56 * 25 * 20
 
 
-def test_every_part_that_is_handed_over_costs_again() -> None:
-    found = costs(network())
-    begun = ["CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE", "FULLY_CONNECTED"]
-    assert {name: found[name][3] > 0 for name in begun} == dict(
-        zip(begun, [True, False, True, True], strict=True)
-    )
-    assert not any(found[name][3] for name in ("HARD_SWISH", "AVERAGE_POOL_2D", "SOFTMAX"))
+def test_an_inference_begins_once() -> None:
+    graphs = [network(), network(kernel=7)]
+    for features in extract_many(graphs):
+        assert not isinstance(features, Exception)
+        assert features.cost("begin_ns").tolist() == [370.0] + [0.0] * (features.operators - 1)
+
+
+def test_many_results_of_single_channels_are_written_beyond_the_cache() -> None:
+    few, many = (costs(network(kernel=7, side=side))["DEPTHWISE_CONV_2D"][0] for side in (112, 114))
+    assert few < 20 * 112**2 * 50 * 0.35 and many - few > 1.33 * 20 * 114**2
 
 
 def test_weights_beyond_the_cache_are_fetched() -> None:
@@ -102,7 +108,7 @@ def test_weights_beyond_the_cache_are_fetched() -> None:
         return float(extract_features(read_graph(b.finish())).cost("fetch_ns").sum())
 
     assert fetched(1) == 0.0 < fetched(3) < fetched(5)
-    assert fetched(5) == pytest.approx(0.0032 * 5 * 512 * 512)
+    assert fetched(5) == pytest.approx(0.0033 * 5 * 512 * 512)
 
 
 def test_graphs_do_not_change_each_other() -> None:
