@@ -112,10 +112,11 @@ def _latency(terms: Tensor, rates: Tensor, concurrent: Tensor) -> Tensor:
     What takes time goes on at the same time. Of what an accelerator's compiler says of it the largest counts,
     of common terms a power mean, both after an overhead; what a CPU does comes one after the other.
     """
-    common, cpu = slice(1, len(COMMON_TERMS)), slice(len(COMMON_TERMS), len(FITTED_TERMS))
-    work = (terms[:, common] * TERM_SCALE).clamp(max=MOST_SCALED).pow(OVERLAP)
-    limits = work @ (rates[:, common] / TERM_SCALE).pow(OVERLAP).T
-    limits = limits + (terms[:, cpu] @ rates[:, cpu].T).pow(OVERLAP)
+    common = len(COMMON_TERMS)
+    work = (terms[:, 1 : len(FITTED_TERMS)] * TERM_SCALE).clamp(max=MOST_SCALED)
+    scaled = rates[:, 1 : len(FITTED_TERMS)] / TERM_SCALE
+    limits = work[:, : common - 1].pow(OVERLAP) @ scaled[:, : common - 1].pow(OVERLAP).T
+    limits = limits + (work[:, common - 1 :] @ scaled[:, common - 1 :].T).pow(OVERLAP)
     slowest = (terms[:, concurrent] * rates.gather(1, concurrent)).amax(dim=2)
     return terms[:, :1] * rates[:, 0] + torch.maximum((limits + LEAST_WORK).pow(1 / OVERLAP), slowest)
 
