@@ -38,6 +38,17 @@ def test_functions_of_one_channel_are_worked_on_in_a_deeper_shape(device: str) -
     assert sram == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.parametrize("device", [*DEVICES, "ethos-u85-256"])
+def test_arithmetic_on_what_enters_the_graph_leaves_the_rest_in_dram(device: str) -> None:
+    """U85 chains two of them and no more, since a chain reads three tensors at most."""
+    b = Builder(dtype="int8", seed=5)
+    made = b.input((1, 40, 24, 12))
+    for _ in range(5):
+        made = b.add(made, b.input((1, 40, 24, 12)))
+    b.output(b.conv(made, 16))
+    assert _ratios(device, b.finish()) == pytest.approx((1.0, 1.0), abs=0.02)
+
+
 @pytest.mark.parametrize("device", ["ethos-u55-128", *DEVICES[:1], "ethos-u85-256"])
 def test_parts_of_something_keep_their_few_channels(device: str) -> None:
     def joined(b: Builder, x: Any) -> Any:

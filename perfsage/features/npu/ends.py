@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.chains import chains
+from perfsage.features.npu.chains import Chains, chains
 from perfsage.features.npu.copies import BILINEAR, NEAREST, joined_in_place, kinds_u85
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import copied_whole, deepened, parts
 from perfsage.features.npu.draft import Draft
-from perfsage.features.npu.formats import BRICKS, COPIES, TABLES, in_rows, tensor_formats
+from perfsage.features.npu.formats import BRICKS, COPIES, EDGE, TABLES, in_rows, tensor_formats
 from perfsage.features.npu.fusing import fused, own_activation
 from perfsage.features.npu.wholes import written_share
 from perfsage.features.npu.work import CROSSING_BITS, NOTHING, Flags, Float64
@@ -32,6 +32,7 @@ class Ends:
     table: Flags
     clamped: Flags
     chained: Float64
+    chained_far: Float64
     source: Int64
     target: Int64
     source_u85: Int64
@@ -80,6 +81,7 @@ def ends_of(
         table=table,
         clamped=clamped,
         chained=linked.length,
+        chained_far=_chained_far(subgraph, operands, refused[:, 1], linked, spills),
         source=source,
         target=target,
         source_u85=source_u85,
@@ -105,6 +107,21 @@ def _formats(
     stored = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=u85))
     formats = deep_formats(subgraph, operands, stored, root, u85=u85)
     return formats[operands.data], formats[result], formats[operands.second], result
+
+
+def _chained_far(
+    subgraph: Subgraph, operands: Operands, refused: Flags, linked: Chains, spills: Int64
+) -> Float64:
+    """Return the elements that what is done on the way out of each operator reads from DRAM, float64[n]."""
+    made = np.zeros(len(refused))
+    rows = np.flatnonzero(linked.within)
+    if len(rows):
+        formats = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=True))
+        beside = linked.beside[rows]
+        far = (formats[beside] == EDGE) | (spills[beside] & CROSSING_BITS[1] > 0)
+        far &= ~operands.constant[beside] & (operands.elements[beside] > 1)
+        np.add.at(made, linked.root[rows[far]], operands.elements[beside[far]])
+    return made
 
 
 def _deepen(draft: Draft, rows: Int64) -> None:

@@ -72,12 +72,14 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
     second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
+    chained = work.chained_far * (systems.far.is_dram & ~systems.is_u65)
+    second, chained = np.maximum(second - chained, 0.0), chained * _chained_waste(work, systems, blocks)
     beside = work.beside * constant_waste(work, systems.far.burst, blocks)
     outside = systems.far.is_dram
     read, constant = read - work.constant, work.constant * constant_waste(work, systems.far.burst, blocks)
-    far_read = np.where(far_in & outside, read, 0.0) + beside + constant
+    far_read = np.where(far_in & outside, read, 0.0) + beside + constant + chained
     far_written = np.where(far_out & outside, written, 0.0)
-    near_read, near_written = read + beside + constant - far_read + second, written - far_written
+    near_read, near_written = read + beside + constant + chained - far_read + second, written - far_written
     near, far = systems.near, systems.far
     return Moved(
         near_read + near_written,
@@ -186,6 +188,15 @@ def _mean_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags, first:
         return first
     second = _read_waste(replace(work, source=work.beside_source), systems, blocks, far)
     return np.asarray((first + work.smaller * second) / (1.0 + work.smaller))
+
+
+def _chained_waste(work: Work, systems: Systems, blocks: Blocks) -> Float64:
+    """Return how many bytes are moved for each that is read from DRAM for what is done on the way out."""
+    if not work.chained_far.any():
+        return np.ones(len(work))
+    rows = np.full(len(work), EDGE)
+    outside = np.ones(len(work), dtype=np.bool_)
+    return _read_waste(replace(work, source=rows, in_c=work.out_c), systems, blocks, outside)
 
 
 def _is_stack(width: Float64, depth: Float64) -> Flags:

@@ -16,6 +16,7 @@ from perfsage.features.npu.chains import chains
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, in_rows, tensor_formats
 from perfsage.features.npu.inner_rooms import ACTIVATED, MEANT, inner_rooms, turned_room
+from perfsage.features.npu.mates import with_mates
 from perfsage.features.npu.recurrent_memory import recurrent_room
 from perfsage.features.npu.reductions_memory import reduction_room
 from perfsage.features.npu.resizing_rooms import HALF, RIMMED, resizing_rooms
@@ -65,6 +66,15 @@ def npu_live(
         both = _live(subgraph, operands, lives, shared, sizes, rooms, outside)
         ranges = both[-1][1]
         there = crossing(ranges.first, ranges.last, outside)[ranges.root]
+        far = np.zeros(len(there), dtype=np.bool_)
+        far[shared.same[there | (stored == EDGE)]] = True
+        apart = with_mates(subgraph, operands, outside, shared.same, owner, far)
+        if apart.any():
+            shared = sharing_of(subgraph, operands, outside, stored, base, chained=u85, apart=apart)
+            sizes[1, apart[shared.same]] = 0.0
+            both[-1] = _live(subgraph, operands, lives, shared, sizes, rooms, outside)[-1]
+            ranges = both[-1][1]
+            there = apart[shared.same] | crossing(ranges.first, ranges.last, outside)[ranges.root]
         crossed |= np.where(there, CROSSING_BITS[generation], 0)
         made[:, 2 * generation : 2 * generation + 2] = np.stack([live for live, _ in both], axis=1)
         for room in (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
 from perfsage.features.npu.copies import absorbed_padding, written_padding
-from perfsage.features.npu.formats import ALIASES, ARITHMETIC, FUNCTIONS, JOINTS, PARTS
+from perfsage.features.npu.formats import ALIASES, ARITHMETIC, EDGE, FUNCTIONS, JOINTS, PARTS
 from perfsage.features.npu.fusing import fused
 from perfsage.features.npu.schedule import direct_parts
 from perfsage.features.npu.stale_slices import contradicted_slices
@@ -32,11 +32,13 @@ _LONGEST = 12
 class Sharing:
     """`root` int64[tensors + 1] names the buffer of each tensor by one of its tensors.
 
-    `hidden` bool[tensors + 1] are those that are never written at all. `early` int64[k, 2] are tensors that
+    `same` int64[tensors + 1] is the same but for what is written over something else. `hidden`
+    bool[tensors + 1] are those that are never written at all. `early` int64[k, 2] are tensors that
     are copied into another as soon as they are there: (the part, what it becomes part of).
     """
 
     root: Int64
+    same: Int64
     hidden: Flags
     early: Int64
 
@@ -77,9 +79,19 @@ def base_of(subgraph: Subgraph, operands: Operands, refused: Flags) -> Base:
 
 
 def sharing_of(
-    subgraph: Subgraph, operands: Operands, refused: Flags, formats: Int64, base: Base, *, chained: bool
+    subgraph: Subgraph,
+    operands: Operands,
+    refused: Flags,
+    formats: Int64,
+    base: Base,
+    *,
+    chained: bool,
+    apart: Flags | None = None,
 ) -> Sharing:
-    """Return what shares memory; `refused` as for `base`, `chained` is for U85."""
+    """Return what shares memory; `refused` as for `base`, `chained` is for U85.
+
+    Nothing is written over what is `apart` bool[tensors + 1], in DRAM.
+    """
     root, hidden = base.root.copy(), base.hidden.copy()
     free = (operands.is_type(*IN_PLACE) | _single(subgraph, operands)) & ~refused & ~base.within
     if chained:
@@ -91,13 +103,21 @@ def sharing_of(
         passed = (last[linked.root] != rows) & (root[result] == result)
         hidden[result[passed]] = True
         root[result[passed]] = result[last[linked.root[passed]]]
+    same = _followed(root.copy())
+    if apart is not None:
+        formats = np.where(apart[same], EDGE, formats)
     _write_in_place(subgraph, operands, formats, free, root)
+    return Sharing(_followed(root), same, hidden, base.early)
+
+
+def _followed(root: Int64) -> Int64:
+    """Return where each tensor comes to by and by, int64[tensors + 1]."""
     for _ in range(_LONGEST):
         further = root[root]
         if (further == root).all():
             break
         root = further
-    return Sharing(root, hidden, base.early)
+    return root
 
 
 def _single(subgraph: Subgraph, operands: Operands) -> Flags:

@@ -72,6 +72,8 @@ class Work:
     source_spill: NDArray[np.int64]
     target_spill: NDArray[np.int64]
     chained: Float64
+    chained_far: Float64
+    """Elements from DRAM that those read which U85 does on the way out."""
     beside: Float64
     groups: Float64
     batch: Float64
