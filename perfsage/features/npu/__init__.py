@@ -13,8 +13,8 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;
-- tensors in SRAM or DRAM: `sharing`, `mates`, `spills`, `keeping`, `staged`, `accesses`, `cascades`, `cascade_steps`,
-  `stripes`, `constants`, `wholes`;
+- tensors in SRAM or DRAM: `sharing`, `mates`, `spills`, `keeping`, `staged`, `accesses`, `cascades`,
+  `cascade_steps`, `stripes`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
   `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `phases`,
   `parts_u85`, `extra_parts`.
