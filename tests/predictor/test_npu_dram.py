@@ -49,6 +49,20 @@ def test_arithmetic_on_what_enters_the_graph_leaves_the_rest_in_dram(device: str
     assert _ratios(device, b.finish()) == pytest.approx((1.0, 1.0), abs=0.02)
 
 
+@pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
+def test_padding_is_copied_around_the_image(device: str) -> None:
+    """The image is copied, too, unless a single operator makes it."""
+
+    def padded(b: Builder, x: Any) -> Any:
+        rim = [(0, 0), (1, 1), (0, 1), (0, 0)]
+        y = b.max_pool(b.pad(b.pad(x, rim), rim))
+        return b.average_pool(b.pad(y, rim), kernel=3, stride=1)
+
+    cycles, sram = _ratios(device, _made(padded, (1, 20, 26, 24)))
+    assert cycles == pytest.approx(1.0, abs=0.03)
+    assert sram == pytest.approx(1.0, abs=0.03)
+
+
 @pytest.mark.parametrize("device", ["ethos-u55-128", *DEVICES[:1], "ethos-u85-256"])
 def test_parts_of_something_keep_their_few_channels(device: str) -> None:
     def joined(b: Builder, x: Any) -> Any:

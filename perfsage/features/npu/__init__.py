@@ -16,6 +16,6 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - tensors in SRAM or DRAM: `sharing`, `mates`, `spills`, `keeping`, `staged`, `accesses`, `cascades`,
   `cascade_steps`, `stripes`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `phases`,
+  `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `padding`, `phases`,
   `parts_u85`, `extra_parts`.
 """

@@ -19,6 +19,7 @@ from perfsage.features.npu.formats import EDGE, TABLES, in_phases
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, asked
 from perfsage.features.npu.lowering import work_of
 from perfsage.features.npu.multiples import exchange_costs
+from perfsage.features.npu.padding import fill_costs
 from perfsage.features.npu.phases import rim_costs
 from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent import add_steps, recurrent_steps
@@ -127,7 +128,8 @@ def planned(
     exchanges = exchange_costs(operands, work, refused)
     activations = activation_costs(subgraph, operands, work, refused)
     rims = rim_costs(subgraph, operands, work, refused)
-    after = [*exchanges, activations]
+    fills = fill_costs(subgraph, operands, work, refused)
+    after = [*exchanges, *fills, activations]
     given = subgraph, operands, work, cost, coded, refused, spills.room
     fetch = _prefetch(*given, after, rims[-1:])
     return Plan(work, cost, coded, [*after, *rims], fetch)

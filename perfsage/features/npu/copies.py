@@ -13,8 +13,10 @@ from perfsage.features.npu.schedule import direct_parts
 from perfsage.features.npu.stale_slices import contradicted_slices
 from perfsage.features.npu.work import ELEMENTWISE, NOTHING, POOLING, TRANSPOSED, Float64
 from perfsage.features.operands import Operands, remembered
+from perfsage.features.wiring import producers
 from perfsage.graph import Subgraph
 
+PADS = ("PAD", "PADV2")
 BILINEAR, NEAREST = "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"
 MOST_ENLARGED = 8.0
 _VALID = 1
@@ -162,7 +164,10 @@ def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands, refused: 
     """What is padded for a convolution alone is padded by it, which reads the image as it was."""
     padded = absorbed_padding(subgraph, operands)
     draft.kind[padded] = NOTHING
-    _fill_only(draft, np.flatnonzero(written_padding(subgraph, operands, refused)))
+    written = written_padding(subgraph, operands, refused)
+    image_only = np.flatnonzero(operands.is_type(*PADS) & ~written & ~padded)
+    draft.out[image_only] = draft.into[image_only]
+    _fill_only(draft, operands, np.flatnonzero(written))
     whole = copied_whole(operands)
     whole = whole[~padded[whole] & ~refused[whole]]
     if len(whole):
@@ -178,16 +183,41 @@ def drop_padding(draft: Draft, subgraph: Subgraph, operands: Operands, refused: 
     draft.into[alike, :2] = before[alike]
 
 
-def _fill_only(draft: Draft, rows: NDArray[np.int64]) -> None:
-    """Leave nothing but the padding of `rows`, whose images are there already: lines one pixel wide."""
-    if not len(rows):
-        return
-    pixels = draft.out[rows, :2].prod(axis=1) - draft.into[rows, :2].prod(axis=1)
-    flat = (draft.out[rows, 2] == draft.into[rows, 2]) & (pixels > 0)
-    draft.kind[rows[~flat]] = NOTHING
-    rows = rows[flat]
-    for sides in (draft.out, draft.into):
-        sides[rows, 0], sides[rows, 1] = pixels[flat], 1.0
+def _fill_only(draft: Draft, operands: Operands, rows: NDArray[np.int64]) -> None:
+    """Leave nothing but the last fill of `rows`, whose images are there already; others come beside it."""
+    last = np.full((len(rows), 3), np.nan)
+    for at, sides in fills(operands, rows):
+        last[at] = sides
+    draft.kind[rows[np.isnan(last[:, 0])]] = NOTHING
+    rows, last = rows[~np.isnan(last[:, 0])], last[~np.isnan(last[:, 0])]
+    draft.out[rows] = draft.into[rows] = last
+
+
+def filled_elements(
+    draft: Draft, subgraph: Subgraph, operands: Operands, refused: NDArray[np.bool_]
+) -> Float64:
+    """Return the elements of a constant that fill what is padded, where nothing else is left to do."""
+    alone = written_padding(subgraph, operands, np.asarray(refused.any(axis=1))) & (draft.kind == POOLING)
+    return np.where(alone, draft.out.prod(axis=1), 0.0)
+
+
+def fills(operands: Operands, rows: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Float64]]:
+    """Return what fills padding, one after the other: positions in `rows` int64[k] and sides h w c of each.
+
+    Channels are filled first, then what is left and right, then what is above and below. Only how much is
+    padded in all is known, and taken for half on either side, the larger one after the image.
+    """
+    before, after = (operands.dimensions[each[rows]] for each in (operands.data, operands.result))
+    made = []
+    for axis in (2, 1, 0):
+        padded = after[:, axis + 1] - before[:, axis + 1]
+        for amount in (np.floor(padded / 2.0), np.ceil(padded / 2.0)):
+            at = np.flatnonzero(amount > 0)
+            if len(at):
+                sides = after[at, 1:].copy()
+                sides[:, axis] = amount[at]
+                made.append((at, sides))
+    return made
 
 
 @remembered
@@ -214,10 +244,11 @@ def written_padding(subgraph: Subgraph, operands: Operands, refused: NDArray[np.
     if len(rows):
         table = subgraph.columns.operator_inputs
         before, after = (operands.dimensions[each[rows]] for each in (operands.data, operands.result))
-        # What pads nothing stays a copy.
-        made[rows] = (before != after).any(axis=1) & direct_parts(subgraph, operands, refused)[
-            table.offsets[rows]
-        ]
+        # What pads nothing stays a copy, and so does what several operators write.
+        maker = producers(subgraph.columns)[operands.data[rows]]
+        several = (operands.is_type(*PADS, *JOINTS) & ~refused)[maker] & (maker >= 0)
+        made[rows] = (before != after).any(axis=1) & ~several
+        made[rows] &= direct_parts(subgraph, operands, refused)[table.offsets[rows]]
     return made
 
 

@@ -12,7 +12,7 @@ from perfsage.features.npu.geometry import GEOMETRIES, OUTPUT_KINDS
 from perfsage.features.npu.work import POOLING, Float64, Work
 
 Int64 = NDArray[np.int64]
-_NEAR, _EDGE, _FAR = np.array([(g.near.rate, g.edge.rate, g.far.rate) for g in GEOMETRIES]).T
+_NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
 
 
 def moving(
@@ -37,6 +37,6 @@ def add_costs(made: Float64, rows: Int64, costs: Float64) -> None:
     far = np.maximum(column["far"], column["far_alone"])
     # One waits for the other, whatever each of them takes longest for.
     before = np.maximum(made[rows, 0], np.maximum(made[rows, 1] / _NEAR, made[rows, 3] / _FAR))
-    made[rows, 0] = before + np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _EDGE))
+    made[rows, 0] = before + np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _FAR))
     for place, each in ((1, near), (2, far), (3, far)):
         made[rows, place] += each

@@ -76,7 +76,9 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     second, chained = np.maximum(second - chained, 0.0), chained * _chained_waste(work, systems, blocks)
     beside = work.beside * constant_waste(work, systems.far.burst, blocks)
     outside = systems.far.is_dram
-    read, constant = read - work.constant, work.constant * constant_waste(work, systems.far.burst, blocks)
+    filled = fills(work)
+    constant = np.where(filled, elements, work.constant) * constant_waste(work, systems.far.burst, blocks)
+    read = np.where(filled, 0.0, read - work.constant)
     far_read = np.where(far_in & outside, read, 0.0) + beside + constant + chained
     far_written = np.where(far_out & outside, written, 0.0)
     near_read, near_written = read + beside + constant + chained - far_read + second, written - far_written
@@ -91,6 +93,11 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
         elements / np.where(work.is_matrix, ceil_div(work.out_c, blocks.depth), 1.0),
         *_transfers(work, systems, blocks, read_waste),
     )
+
+
+def fills(work: Work) -> Flags:
+    """Return what only copies a constant, bool[n]."""
+    return np.asarray((work.kind == POOLING) & (work.constant > 0))
 
 
 def _is_far(work: Work, systems: Systems) -> tuple[Flags, Flags]:
@@ -122,10 +129,15 @@ def _transfers(
     far_written = written * _write_waste(work, systems, blocks, outside, 1.0)
     leave_far = edge.write_latency + np.floor(far_written / edge.rate)
     leave += np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate))
+    enter += np.floor(read * read_waste / np.where(enters, edge.rate, near.rate))
+    if (filled := fills(work)).any():
+        far = systems.far
+        bytes_ = read * constant_waste(work, far.burst, blocks)
+        enter = np.where(filled, far.read_latency + np.floor(bytes_ / far.rate), enter)
     # What is chained to others has no place of its own, and stays planned for where images are.
     chained = (work.chained > 0) & (systems.spill_bit > 0)
     return (
-        enter + np.floor(read * read_waste / np.where(enters, edge.rate, near.rate)),
+        enter,
         np.where(chained, leave_far, leave),
         edge.read_latency + np.floor(far_read / edge.rate),
         leave_far,

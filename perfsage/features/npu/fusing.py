@@ -19,6 +19,7 @@ Flags = NDArray[np.bool_]
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 MOST_STRIDE = 3
 """What is beyond becomes a convolution for each output where nothing is padded."""
+_PADS = ("PAD", "PADV2", "MIRROR_PAD")
 _POOLINGS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -47,8 +48,10 @@ def own_activation(subgraph: Subgraph, operands: Operands) -> Flags:
 
 
 def made_of_several(subgraph: Subgraph, operands: Operands) -> Flags:
-    """Return whose results several convolutions write, those of groups or of pieces, bool[n]."""
-    return np.asarray(in_groups(subgraph, operands) | far_apart(subgraph, operands))
+    """Return whose results several write: groups, pieces, or the image and its padding, bool[n]."""
+    made = in_groups(subgraph, operands) | far_apart(subgraph, operands)
+    before, after = operands.dimensions[operands.data], operands.dimensions[operands.result]
+    return np.asarray(made | (operands.is_type(*_PADS) & (before != after).any(axis=1)))
 
 
 @remembered

@@ -17,8 +17,10 @@ from perfsage.features.npu.broadcasts import constant_elements, doubled
 from perfsage.features.npu.copies import (
     BILINEAR,
     NEAREST,
+    PADS,
     copy_parts,
     drop_padding,
+    filled_elements,
     lower_resizing,
     merge_outer_axes,
     spread_reductions,
@@ -115,6 +117,9 @@ def work_of(
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
     ends.source[phases] = np.maximum(ends.source[phases], LINEAR)
+    filled = filled_elements(draft, subgraph, operands, refused)
+    for source in (ends.source, ends.source_u85):
+        source[filled > 0] = LINEAR
     merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
     return Work(
         kind=draft.kind,
@@ -127,7 +132,7 @@ def work_of(
         sparse=(draft.kind == CONVOLUTION) & (draft.into[:, 2] <= SPARSE_DEPTH),
         merged=merged,
         turned=turned,
-        constant=constant_elements(operands, draft, ends),
+        constant=constant_elements(operands, draft, ends) + filled,
         flat=_flat(subgraph, operands),
         **_of_sizes(operands, spills),
         **_of_types(draft, operands, shapes),
@@ -149,7 +154,7 @@ def _of_types(draft: Draft, operands: Operands, shapes: Float64) -> dict[str, An
     output = _output_kinds(operands)
     output[from_zeros] = OUTPUT_KINDS.index("add")
     return {
-        "copied": operands.is_type(*JOINTS, *PARTS, *ALIASES),
+        "copied": operands.is_type(*JOINTS, *PARTS, *ALIASES, *PADS),
         "output": output,
         "beside": np.where(from_zeros, draft.out.prod(axis=1), 0.0),
         "binary": operands.is_type(*_BINARY) & (shapes[:, 10] > 1),

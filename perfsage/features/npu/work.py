@@ -98,7 +98,7 @@ class Work:
     turned: NDArray[np.int64]
     """Whether a product of two has to turn its second operand first: 2 where that enters the graph."""
     constant: Float64
-    """Elements that arithmetic reads from where constants are, on U55 and U65."""
+    """Elements that arithmetic reads from where constants are, on U55 and U65, and fills everywhere."""
     doubled: Flags
     """Whether both operands are broadcast, which U55 and U65 do one after the other."""
     second_h: Float64
@@ -180,7 +180,7 @@ class Work:
         return replace(
             self,
             kind=self.kind_u85,
-            constant=np.zeros(len(self)),
+            constant=np.where(self.kind == POOLING, self.constant, 0.0),
             beside=np.zeros(len(self)),
             doubled=np.zeros(len(self), dtype=np.bool_),
             passes=self.passes_u85 * elements * rows,
