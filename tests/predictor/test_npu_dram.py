@@ -49,6 +49,17 @@ def test_arithmetic_on_what_enters_the_graph_leaves_the_rest_in_dram(device: str
     assert _ratios(device, b.finish()) == pytest.approx((1.0, 1.0), abs=0.02)
 
 
+def test_images_that_are_copied_to_sram_are_read_there() -> None:
+    data = _made(lambda b, x: b.depthwise(x, kernel=9, stride=2), (1, 20, 40, 80))
+    assert _ratios("ethos-u85-1024", data) == pytest.approx((1.0, 1.0), abs=0.01)
+
+
+@pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
+def test_functions_after_activations_are_operators(device: str) -> None:
+    data = _made(lambda b, x: b.conv(b.tanh(b.conv(x, 24, activation="relu")), 8), (1, 20, 30, 16))
+    assert _ratios(device, data) == pytest.approx((1.0, 1.0), abs=0.03)
+
+
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
 def test_padding_is_copied_around_the_image(device: str) -> None:
     """The image is copied, too, unless a single operator makes it."""

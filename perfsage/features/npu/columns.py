@@ -28,7 +28,7 @@ from perfsage.features.npu.slices import SPLIT_DEPTH
 from perfsage.features.npu.sparse import skip_zeros
 from perfsage.features.npu.spills import Spills
 from perfsage.features.npu.squares import scaled_squares
-from perfsage.features.npu.staged import staged_bytes
+from perfsage.features.npu.staged import Staged, stage
 from perfsage.features.npu.stored import coded_weights, stored_bytes, whole_scales
 from perfsage.features.npu.streams import SCALES_AT_ONCE, STREAMS, used_streams
 from perfsage.features.npu.work import (
@@ -130,9 +130,10 @@ def planned(
     rims = rim_costs(subgraph, operands, work, refused)
     fills = fill_costs(subgraph, operands, work, refused)
     after = [*exchanges, *fills, activations]
+    staged = stage(subgraph, operands, work, refused, cost, coded)
     given = subgraph, operands, work, cost, coded, refused, spills.room
-    fetch = _prefetch(*given, after, rims[-1:])
-    return Plan(work, cost, coded, [*after, *rims], fetch)
+    fetch = _prefetch(*given, after, rims[-1:], staged)
+    return Plan(work, cost, coded, [*after, *rims, (staged.rows, staged.copies)], fetch)
 
 
 def npu_columns(
@@ -259,6 +260,7 @@ def _prefetch(
     room: Float64,
     after: Sequence[tuple[Int64, Float64]],
     ahead: Sequence[tuple[Int64, Float64]],
+    staged: Staged,
 ) -> Prefetch:
     """Return what is copied ahead; the next operator's weights come during the last of what comes `after`.
 
@@ -275,7 +277,7 @@ def _prefetch(
     follows = np.zeros((len(tail), 1), dtype=np.bool_)
     for rows, costs in after:
         tail[rows], follows[rows] = costs[:, COSTS.index("planned")], True
-    lead = np.full(tail.shape, np.inf)
+    lead = staged.lead.copy()
     for rows, costs in ahead:
         lead[rows] = costs[:, COSTS.index("planned")] / _RIMS
     task = Task(
@@ -290,6 +292,7 @@ def _prefetch(
         tail=tail,
         follows=follows,
         lead=lead,
+        staged=staged.bytes,
         pieces=_pieces(subgraph, operands, work),
         stripes=work.stripes[:, _STRIPED],
         room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1)[:, _STRIPED],
@@ -297,6 +300,4 @@ def _prefetch(
     )
     fetch = prefetched(task, busy[:, IS_U85] & asked(), begins, refused[:, IS_U85])
     fetch = fetched_in_pieces(fetch, cost, coded, work)
-    passes = np.where(summed, np.ceil(work.out_c[:, None] / np.maximum(cost["depth"], 1.0)), 1.0)
-    staged = staged_bytes(subgraph, operands, refused[:, IS_U85], cost, coded, passes)
-    return replace(fetch, ahead=fetch.ahead + staged)
+    return replace(fetch, ahead=fetch.ahead + staged.bytes)

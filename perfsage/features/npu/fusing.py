@@ -35,6 +35,8 @@ def fused(subgraph: Subgraph, operands: Operands, refused: Flags) -> tuple[Flags
         own = deepened(subgraph, operands, np.arange(len(within)))
         bound = own & _bound_to_shape(subgraph, operands)[maker]
         within &= ~(bound | made_of_several(subgraph, operands)[maker])
+        # One function is done on the way out, and an activation is one.
+        within &= subgraph.columns.attribute("fused_activation_function")[maker] == 0
     return np.asarray(within), maker
 
 

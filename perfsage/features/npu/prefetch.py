@@ -50,8 +50,9 @@ class Task:
     `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
     `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
     weights come during the last `tail` cycles at most, or in just these where something else `follows`
-    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. An operator is done in
-    `pieces` float64[n], one for each multiple of channels or each corner. `products` and `outputs` are the
+    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. Of its inputs, `staged`
+    float64[n, d] bytes are copied to SRAM meanwhile. An operator is done in `pieces` float64[n], one for each
+    multiple of channels or each corner. `products` and `outputs` are the
     cycles of either alone in so many `blocks`, and `stripes` is how many stripes an operator of a cascade is
     worked off in, 0 elsewhere, and `room` the bytes that weights find beside these.
     """
@@ -70,6 +71,7 @@ class Task:
     tail: Float64
     follows: Flags
     lead: Float64
+    staged: Float64
     pieces: Float64
     readings: Float64
     block: Float64
@@ -115,6 +117,8 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
         earlier[halted] = -1
         most[halted[row, accelerator]] = 0.0
     before = earlier[row, accelerator]
+    images = task.staged[row, accelerator]
+    most = np.where(images > 0, np.minimum(most, np.array(ROOM)[accelerator] - images), most)
     pairs = _pairs(task, row, accelerator, before)
     rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
     parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
@@ -203,6 +207,9 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
     products, outputs = task.products[row, accelerator], task.outputs[row, accelerator]
     enter, leave = task.enter[row, accelerator], task.leave[row, accelerator]
     more = np.maximum(stripes - 1.0, 0.0) * (enter + leave + np.minimum(products, outputs) / blocks)
+    images = task.staged[row, accelerator]
+    far_input = np.where(images > 0, near_input, far_input)
+    edge_latency = np.where(images > 0, near_latency, edge_latency)
     return Pairs(
         stored=stored,
         real=task.cycles[row, accelerator],
@@ -222,7 +229,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         readings=readings,
         block=task.block[row, accelerator],
         channels=channels,
-        alone=before < 0,
+        alone=(before < 0) & (images == 0),
         stripes=stripes,
         inside=inside,
         products=products,
@@ -237,7 +244,7 @@ def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
         far_latency=far_latency,
         granule=np.maximum(scaled, SPLIT_DEPTH),
         micro=task.granule[row, accelerator],
-        room=np.minimum(task.room[row, accelerator], room),
+        room=np.minimum(task.room[row, accelerator], room - images),
     )
 
 

@@ -190,6 +190,7 @@ def _fetch(cost: dict[str, Float64], coded: Float64, channels: Float64) -> Prefe
         follows=np.zeros((len(coded), 1), dtype=np.bool_),
         pieces=np.ones(len(coded)),
         lead=np.full(coded.shape, np.inf),
+        staged=np.zeros(coded.shape),
         stripes=np.zeros(coded.shape),
         room=np.full(coded.shape, np.inf),
         **{name: cost[name] for name in same},
