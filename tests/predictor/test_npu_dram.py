@@ -54,6 +54,11 @@ def test_images_that_are_copied_to_sram_are_read_there() -> None:
     assert _ratios("ethos-u85-1024", data) == pytest.approx((1.0, 1.0), abs=0.01)
 
 
+def test_images_that_are_doubled_are_read_from_sram_four_times() -> None:
+    data = _made(lambda b, x: b.resize_bilinear(x, (112, 80)), (1, 56, 40, 128))
+    assert _ratios("ethos-u65-512", data) == pytest.approx((1.0, 1.0), abs=0.02)
+
+
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
 def test_functions_after_activations_are_operators(device: str) -> None:
     data = _made(lambda b, x: b.conv(b.tanh(b.conv(x, 24, activation="relu")), 8), (1, 20, 30, 16))

@@ -49,6 +49,7 @@ from perfsage.features.npu.work import (
     BY_KERNEL,
     BY_OUTPUT,
     CONVOLUTION,
+    CROSSING_BITS,
     DEPTHWISE,
     ELEMENTWISE,
     INTEGER_BYTES,
@@ -116,7 +117,8 @@ def work_of(
     ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
     # The integers of a mean over channels stay inside, as rows.
     ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
-    ends.source[phases] = np.maximum(ends.source[phases], LINEAR)
+    ends.source[phases] = LINEAR
+    ends.source_spill[phases] &= ~CROSSING_BITS[0]
     filled = filled_elements(draft, subgraph, operands, refused)
     for source in (ends.source, ends.source_u85):
         source[filled > 0] = LINEAR
