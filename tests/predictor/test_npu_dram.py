@@ -60,6 +60,12 @@ def test_images_that_are_doubled_are_read_from_sram_four_times() -> None:
 
 
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
+def test_images_that_are_doubled_have_blocks_of_their_own(device: str) -> None:
+    data = _made(lambda b, x: b.resize_nearest(b.max_pool(x), (96, 128), half_pixel=False), (1, 96, 128, 16))
+    assert _ratios(device, data) == pytest.approx((1.0, 1.0), abs=0.02)
+
+
+@pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
 def test_functions_after_activations_are_operators(device: str) -> None:
     data = _made(lambda b, x: b.conv(b.tanh(b.conv(x, 24, activation="relu")), 8), (1, 20, 30, 16))
     assert _ratios(device, data) == pytest.approx((1.0, 1.0), abs=0.03)

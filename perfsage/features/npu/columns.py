@@ -124,6 +124,7 @@ def planned(
     work = skip_zeros(work_of(subgraph, operands, shapes, refused, spills), operands, statistics)
     # Each of them in one piece: nearly all that follows goes over one cost of all operators.
     cost = dict(zip(COSTS, np.ascontiguousarray(np.moveaxis(npu_costs(work), 1, 0)), strict=True))
+    work = _as_it_was(work)
     coded = _coded(work, operands, cost, statistics)
     exchanges = exchange_costs(operands, work, refused)
     activations = activation_costs(subgraph, operands, work, refused)
@@ -134,6 +135,15 @@ def planned(
     given = subgraph, operands, work, cost, coded, refused, spills.room
     fetch = _prefetch(*given, after, rims[-1:], staged)
     return Plan(work, cost, coded, [*after, *rims, (staged.rows, staged.copies)], fetch)
+
+
+def _as_it_was(work: Work) -> Work:
+    """Return work on images that are doubled as they are: only its cycles look at every pixel twice."""
+    doubled = (work.kind == POOLING) & (work.enlarged > 1)
+    if not doubled.any():
+        return work
+    times = np.where(doubled, work.enlarged, 1.0)
+    return replace(work, in_h=work.in_h / times, in_w=work.in_w / times, enlarged=work.enlarged / times)
 
 
 def npu_columns(

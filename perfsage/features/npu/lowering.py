@@ -108,6 +108,8 @@ def work_of(
     passes = lower_resizing(draft, operands, phases)
     enlarged = _enlarge(draft, operands, shapes)
     spans = (draft.kernel - 1) * draft.dilation + 1
+    # Half a pixel more is needed of what is doubled.
+    spans[operands.is_type(NEAREST) & (enlarged > 1)] = 2.0
     _fill_dilations(draft, spans)
     groups = _split_groups(draft, operands, shapes)
     far = _split_far_strides(draft, spans, in_pieces(subgraph, operands))
@@ -126,7 +128,7 @@ def work_of(
     return Work(
         kind=draft.kind,
         passes=passes * share * np.where(merged, 2.0, 1.0),
-        passes_u85=enlarged**2 * share,
+        passes_u85=np.where(operands.is_type(NEAREST, BILINEAR), 1.0, enlarged) ** 2 * share,
         enlarged=enlarged,
         groups=groups,
         far=far,
@@ -270,7 +272,12 @@ def _enlarge(draft: Draft, operands: Operands, shapes: Float64) -> Float64:
     draft.into[enlarged, :2] = draft.out[enlarged, :2]
     draft.into[enlarged, 2] = shapes[enlarged, 9]
     draft.stride[enlarged] = 1.0
-    return np.where(enlarged, factor, 1.0)
+    # Doubled images are read as if their pixels were there several times.
+    times = draft.out[:, :2] / np.maximum(draft.into[:, :2], 1.0)
+    doubled = operands.is_type(NEAREST, BILINEAR) & (draft.kind == POOLING)
+    doubled &= (times == 2.0).all(axis=1)
+    draft.into[doubled, :2] = draft.out[doubled, :2]
+    return np.where(enlarged | doubled, np.where(doubled, 2.0, factor), 1.0)
 
 
 def _fill_dilations(draft: Draft, spans: Float64) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from perfsage.features.npu.work import Float64, Work
+from perfsage.features.npu.work import ELEMENTWISE, Float64, Work
 
 
 def by_parts(work: Work, costs: Callable[[Work], Float64], awaited: Callable[[Float64], Float64]) -> Float64:
@@ -19,7 +19,8 @@ def by_parts(work: Work, costs: Callable[[Work], Float64], awaited: Callable[[Fl
     """
     made = costs(work.for_u85())
     sides = np.stack([work.kernel_h, work.kernel_w]) / work.enlarged
-    uneven = np.flatnonzero((sides % 1 > 0).any(axis=0) & (work.enlarged > 1))
+    uneven = (sides % 1 > 0).any(axis=0) & (work.enlarged > 1) & (work.kind_u85 != ELEMENTWISE)
+    uneven = np.flatnonzero(uneven)
     if not len(uneven):
         return made
     some = work.take(uneven)

@@ -166,6 +166,12 @@ class Work:
             name: np.maximum(getattr(self, name) / self.enlarged, 1.0)
             for name in ("kernel_h", "kernel_w", "span_h", "span_w", "in_h", "in_w")
         }
+        # What doubles images has a unit of its own.
+        doubled = (self.kind == POOLING) & (self.enlarged > 1)
+        if doubled.any():
+            for axis in "hw":
+                for name in (f"kernel_{axis}", f"span_{axis}"):
+                    parts[name] = np.where(doubled, getattr(self, f"kernel_{axis}"), parts[name])
         elements = np.where(self.far == BY_KERNEL, parts["kernel_h"] * parts["kernel_w"], 1.0)
         apart = self.far == BY_KERNEL
         for name in ("kernel_h", "kernel_w", "span_h", "span_w", "stride_h", "stride_w"):
