@@ -53,14 +53,21 @@ def reduction_room(
         inside = np.stack([size[data], np.where(formats[data] != EDGE, size[data], 0.0)], axis=1)
         leaves = np.stack([np.ones(len(rows)), formats[result] != EDGE], axis=1)
         leaves *= size[result, None]
-        made[rows] = _places(operands.elements[data], operands.elements[result], inside, leaves)
+        # Of a single channel, nothing is searched, and bricks hold other pixels beside each.
+        beside = np.where(operands.dimensions[data, 3] == 1, 1.0, BRICK)
+        made[rows] = _places(operands.elements[data], operands.elements[result], inside, leaves, beside)
     return made
 
 
-def _places(elements: Float64, places: Float64, entering: Float64, leaving: Float64) -> Float64:
-    """Return what the largest of three steps takes more than the ends that are in SRAM, float64[k, 2]."""
-    shorts, bricks = _SHORT_BYTES * elements, _SHORT_BYTES * BRICK * places
-    pooled = (shorts + _SHORT_BYTES * places)[:, None]
+def _places(
+    elements: Float64, places: Float64, entering: Float64, leaving: Float64, beside: Float64
+) -> Float64:
+    """Return what the largest of three steps takes more than the ends that are in SRAM, float64[k, 2].
+
+    What is found is kept with room for `beside` float64[k] channels.
+    """
+    shorts, bricks = _SHORT_BYTES * elements, _SHORT_BYTES * beside * places
+    pooled = (shorts + np.where(beside > 1, _SHORT_BYTES * places, 0.0))[:, None]
     written = bricks[:, None] + np.maximum(leaving, _SHORT_BYTES * places[:, None])
     most = np.maximum(np.maximum(entering + shorts[:, None], pooled), written)
     return np.asarray(np.maximum(most - entering - leaving, 0.0))
