@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import moving
 from perfsage.features.npu.fetch import SCALE_BYTES
-from perfsage.features.npu.formats import BRICK, EDGE, LINEAR
+from perfsage.features.npu.formats import ALIASES, BRICK, EDGE, LINEAR
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.prefetch import FAR, NEAR, ROOM
 from perfsage.features.npu.slices import SPLIT_DEPTH
@@ -76,6 +76,9 @@ def _entered(subgraph: Subgraph, operands: Operands, refused: Flags) -> NDArray[
     entering = np.zeros(operands.absent + 1, dtype=np.bool_)
     entering[[*subgraph.inputs]] = True
     entering &= (operands.readers == 1) & ~operands.constant
+    for row in np.flatnonzero(operands.is_type(*ALIASES)).tolist() if entering.any() else ():
+        result = operands.result[row]
+        entering[result] |= entering[operands.data[row]] & (operands.readers[result] == 1)
     able = operands.is_type("CONV_2D", "DEPTHWISE_CONV_2D") & entering[operands.data]
     # Copying few channels takes longer than reading them again.
     able &= (operands.dimensions[operands.data, 3] >= BRICK) & ~refused.any(axis=1)
