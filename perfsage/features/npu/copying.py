@@ -81,7 +81,8 @@ def _wasteful(pairs: Pairs, dominated: Flags, slices: Slices) -> Flags:
 
 
 def _passes(pairs: Pairs, channels: Float64) -> Float64:
-    return np.asarray(np.ceil(channels / pairs.pass_depth))
+    # One pass may be as deep as anything.
+    return np.asarray(np.where(channels > 0, np.maximum(np.ceil(channels / pairs.pass_depth), 1.0), 0.0))
 
 
 def _rather_inputs(pairs: Pairs, new: Float64, far: Float64, beside: Float64) -> Flags:
