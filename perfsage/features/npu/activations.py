@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from perfsage.features.npu.cycles import COSTS, npu_costs
@@ -28,6 +30,16 @@ def activation_costs(
         return rows, np.zeros((0, len(COSTS), len(GEOMETRIES)))
     results = operands.dimensions[operands.result[rows]]
     return rows, npu_costs(_activation(work.take(rows), results, shallow(operands)[rows]))
+
+
+def before_activations(subgraph: Subgraph, operands: Operands, work: Work) -> Work:
+    """Return work that writes to SRAM what activations of their own read, as they do."""
+    own = own_activation(subgraph, operands) & (work.kind != NOTHING)
+    if not own.any():
+        return work
+    read = np.where(shallow(operands), LINEAR, BRICKS)
+    ends = {name: np.where(own, read, getattr(work, name)) for name in ("target", "target_u85")}
+    return replace(work, **ends)
 
 
 def _activation(work: Work, results: Float64, deep: Flags) -> Work:

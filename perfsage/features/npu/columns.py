@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import uniform_bytes
-from perfsage.features.npu.activations import activation_costs
+from perfsage.features.npu.activations import activation_costs, before_activations
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
 from perfsage.features.npu.extra_parts import Int64, add_costs
@@ -123,7 +123,8 @@ def planned(
     """Return the plan for tensors where `spills` says."""
     work = skip_zeros(work_of(subgraph, operands, shapes, refused, spills), operands, statistics)
     # Each of them in one piece: nearly all that follows goes over one cost of all operators.
-    cost = dict(zip(COSTS, np.ascontiguousarray(np.moveaxis(npu_costs(work), 1, 0)), strict=True))
+    costs = npu_costs(before_activations(subgraph, operands, work))
+    cost = dict(zip(COSTS, np.ascontiguousarray(np.moveaxis(costs, 1, 0)), strict=True))
     work = _as_it_was(work)
     coded = _coded(work, operands, cost, statistics)
     exchanges = exchange_costs(operands, work, refused)
