@@ -49,6 +49,20 @@ def test_arithmetic_on_what_enters_the_graph_leaves_the_rest_in_dram(device: str
     assert _ratios(device, b.finish()) == pytest.approx((1.0, 1.0), abs=0.02)
 
 
+@pytest.mark.parametrize("device", [*DEVICES, "ethos-u55-128", "ethos-u85-256"])
+def test_reshapes_from_end_to_end_copy_once(device: str) -> None:
+    data = _made(lambda b, x: b.reshape(b.reshape(x, (1, 64, 3, 32)), (1, 96, 2, 32)), (1, 3, 64, 32))
+    mine, theirs = ours(device, extract_features(read_graph(data))), vela(device, data)
+    assert theirs is not None
+    assert mine[0] == pytest.approx(theirs[0], rel=0.02)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_activations_of_their_own_read_sram(device: str) -> None:
+    data = _made(lambda b, x: b.conv(x, 6, kernel=5, activation="relu"), (1, 12, 64, 16))
+    assert _ratios(device, data) == pytest.approx((1.0, 1.0), abs=0.03)
+
+
 def test_images_that_are_copied_to_sram_are_read_there() -> None:
     data = _made(lambda b, x: b.depthwise(x, kernel=9, stride=2), (1, 20, 40, 80))
     assert _ratios("ethos-u85-1024", data) == pytest.approx((1.0, 1.0), abs=0.01)

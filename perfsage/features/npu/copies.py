@@ -81,25 +81,36 @@ def copy_parts(draft: Draft, subgraph: Subgraph, operands: Operands, refused: ND
     copied = np.bincount(
         table.row_indices, elements[table.values] * (fixed[table.values] | alike), len(joined)
     )
-    through = renamed & ~inside[operands.data] & ~inside[operands.result]
+    origin = _origins(operands)[operands.data]
+    through = renamed & ~inside[origin] & ~inside[operands.result]
     rows, shares = contradicted_slices(subgraph, operands)
     through[rows], share[rows] = True, shares
     part = (joined & (copied > 0)) | through
     draft.kind[part] = POOLING
     draft.kernel[part] = 1.0
     draft.into[through] = draft.out[through]
-    _lay_out_views(draft, operands, np.flatnonzero(through & operands.is_type(*ALIASES)))
+    _lay_out_views(draft, operands, np.flatnonzero(through & operands.is_type(*ALIASES)), origin)
     share[joined & part] = (copied / elements[operands.result])[joined & part]
     moved = fixed[table.values] & joined[table.row_indices] & (table.values >= 0)
     _copy_alike(draft, operands, table.row_indices[moved], table.values[moved], share)
     return share
 
 
-def _lay_out_views(draft: Draft, operands: Operands, rows: NDArray[np.int64]) -> None:
-    """Copy what only gets another shape as it comes in, or in a shape of more channels where it has few."""
+def _origins(operands: Operands) -> NDArray[np.int64]:
+    """Return the tensor that others only name anew, or else itself, int64[tensors + 1]."""
+    made = np.arange(operands.absent + 1)
+    for row in np.flatnonzero(operands.is_type(*ALIASES)).tolist():
+        made[operands.result[row]] = made[operands.data[row]]
+    return made
+
+
+def _lay_out_views(
+    draft: Draft, operands: Operands, rows: NDArray[np.int64], origin: NDArray[np.int64]
+) -> None:
+    """Copy what only gets another shape as its `origin` int64[n] comes in, or where few channels, in more."""
     if not len(rows):
         return
-    seen = operands.dimensions[operands.data[rows]]
+    seen = operands.dimensions[origin[rows]]
     few = shallow(operands)[rows]
     shapes = np.where(few[:, None], deep_shapes(seen.prod(axis=1)), seen[:, 1:])
     draft.out[rows] = draft.into[rows] = shapes
