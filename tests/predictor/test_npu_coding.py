@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,16 @@ WHOLE: dict[str, tuple[tuple[int, ...], Callable[[Builder, Tensor], Tensor]]] = 
     ),
     "a border": ((1, 16, 16, 8), lambda b, x: b.max_pool(b.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))),
     "groups": ((1, 16, 16, 64), lambda b, x: b.conv(x, 64, groups=2)),
+    "constants that are added, two of them alike": (
+        (1, 16, 16, 32),
+        lambda b, x: b.add(b.add(b.add(x, _row(b, 1)), _row(b, 1)), _row(b, 2)),
+    ),
 }
+
+
+def _row(b: Builder, seed: int) -> Tensor:
+    values = np.random.default_rng(seed).normal(0.0, 30.0, (1, 1, 1, 32)).astype(np.int8)
+    return b.constant(values, scale=0.1)
 
 
 @pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256", "ethos-u85-1024"])
@@ -78,6 +88,26 @@ def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
     ours = features.cost(f"coded_{name}").sum()
     theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
     assert ours == pytest.approx(theirs, rel=0.03)
+
+
+class _SharingBuilder(Builder):
+    """Gives all convolutions the weights and the bias of the first one."""
+
+    def _parameters(self, *given: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        if not hasattr(self, "_given"):
+            self._given = super()._parameters(*given, **options)
+        return self._given
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+def test_weights_that_are_read_twice_are_stored_once(device: str) -> None:
+    b = _SharingBuilder(dtype="int8", seed=3)
+    x = b.input((1, 32, 32, 32))
+    b.output(b.add(b.conv(x, 32), b.conv(b.max_pool(x, kernel=3, stride=1, padding="same"), 32)))
+    data = b.finish()
+    ours = extract_features(read_graph(data)).cost(f"coded_{device.removeprefix('ethos-').replace('-', '_')}")
+    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    assert ours.sum() == pytest.approx(theirs, rel=0.06)
 
 
 def test_a_structure_without_weights_says_the_same() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.work import Flags, Float64
+from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
 
@@ -18,3 +19,22 @@ def first_of_graph(subgraph: Subgraph, rows: NDArray[np.int64], keys: Float64 | 
     first = np.zeros(len(rows), dtype=np.bool_)
     first[np.unique(seen, axis=0, return_index=True)[1]] = True
     return first
+
+
+def store_shared_once(made: Float64, subgraph: Subgraph, operands: Operands, scales: Float64) -> None:
+    """Weights that several operators read are coded once, unless other blocks or slices need another code.
+
+    What is coded in another way takes other bytes, so that these tell codes apart. With another bias, an
+    operator has `scales` [n, d] of its own.
+    """
+    shared = (operands.readers[operands.weight] > 1) & operands.has_weight
+    rows = np.flatnonzero(shared & (made > 0).any(axis=1))
+    if len(rows) < 2:
+        return
+    inputs = subgraph.columns.operator_inputs
+    weight, bias = operands.weight[rows], inputs.values[inputs.offsets[rows + 1] - 1]
+    for place in range(made.shape[1]):
+        keys = np.stack([weight, made[rows, place], bias], axis=1)
+        codes, biases = (first_of_graph(subgraph, rows, each) for each in (keys[:, :2], keys))
+        made[rows, place] *= codes
+        made[rows, place] += np.where(biases & ~codes, scales[rows, place], 0.0)

@@ -14,6 +14,7 @@ from perfsage.features.coding import Padding, coded_bytes, piece_bytes
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
+from perfsage.features.npu.once import store_shared_once
 from perfsage.features.npu.prefetch import Prefetch
 from perfsage.features.npu.stored_parts import (
     pieces,
@@ -69,7 +70,8 @@ def stored_bytes(
     """
     scales = _scales(work, cost["micro"])
     made = coded - SCALE_BYTES * (transposed_parts(work) - 1.0) * work.out_c[:, None]
-    made += scales * fetch.scales * pieces(operands, work)
+    all_scales = scales * fetch.scales * pieces(operands, work)
+    made += all_scales
     made += piece_bytes(statistics) * (fetch.slices - 1.0) * STREAMS
     made = np.where(coded > 0, made, 0.0)
     _fill_slices(made, operands, work, cost, coded, fetch, statistics)
@@ -77,6 +79,7 @@ def stored_bytes(
     store_vacant_sections(made, operands, work, cost)
     store_phases(made, subgraph, operands, work, scales)
     store_means_once(made, subgraph, operands, work, fetch.slices)
+    store_shared_once(made, subgraph, operands, all_scales)
     return made
 
 
