@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.statistics import UNKNOWN_SHARE, WEIGHT_COLUMNS
-from perfsage.graph.statistics import SAMPLE_ELEMENTS
+from perfsage.graph.statistics import MOST_SAMPLE_ELEMENTS, SAMPLE_ELEMENTS, SAMPLED_SHARE
 
 Float64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -136,6 +136,7 @@ def _common(weights: Float64, columns: dict[str, Float64]) -> Float64:
 
     The commonest of a sample is so by chance in part, and more so the smaller it is.
     """
-    of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, SAMPLE_ELEMENTS))
+    sample = np.clip(weights / SAMPLED_SHARE, SAMPLE_ELEMENTS, MOST_SAMPLE_ELEMENTS)
+    of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, sample))
     root = (np.sqrt(of_sample**2 + 4.0 * columns["common"]) - of_sample) / 2.0
     return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(weights, 1.0, SECTION)))

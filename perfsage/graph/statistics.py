@@ -2,7 +2,8 @@
 
 All constants of a subgraph are read in a few gathers. A constant of more than SAMPLE_ELEMENTS bytes
 (WIDE_SAMPLE_ELEMENTS wider elements) is sampled: 16 runs of neighbouring elements at even distances, always
-the same ones.
+the same ones. Of large ones a quarter is read, up to MOST_SAMPLE_ELEMENTS: they make up most of a graph's
+bytes, and what codes a sample of 4,096 best takes 0.3 % less for it than for all elements.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
     from perfsage.graph.columns import Columns
 
-SAMPLE_ELEMENTS = 1 << 12
+SAMPLE_ELEMENTS = 1 << 13
+MOST_SAMPLE_ELEMENTS = 1 << 15
+SAMPLED_SHARE = 4
 WIDE_SAMPLE_ELEMENTS = 1 << 10
 """The sample of elements above 8 bits, which have to be sorted."""
 SAMPLE_RUNS = 16
-TOTAL_ELEMENTS = 1 << 22
-"""All tensors of a subgraph share this budget: above 1024 tensors each is sampled more thinly."""
+TOTAL_ELEMENTS = 1 << 23
+"""All tensors of a subgraph share this budget: above 256 tensors, large ones are sampled more thinly."""
 _ROWS_AT_ONCE = 256
 _SMALL = 1 << 10
 
@@ -146,8 +149,8 @@ def _fill(
 
 def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Array]:
     """Return a sample of each tensor: integers, the bits of floats, or bytes for elements of up to 8 bits."""
-    limit = SAMPLE_ELEMENTS if bits <= 8 else WIDE_SAMPLE_ELEMENTS
-    limit = min(limit, max(TOTAL_ELEMENTS // len(columns.tensor_type), SAMPLE_RUNS))
+    least = SAMPLE_ELEMENTS if bits <= 8 else WIDE_SAMPLE_ELEMENTS
+    budget = max(TOTAL_ELEMENTS // len(columns.tensor_type), SAMPLE_RUNS)
     unit = max(bits // 8, 1)
     dtype = f"<{'i' if name.startswith('INT') else 'u'}{unit}" if unit > 1 else "|u1"
     places = zip(
@@ -159,6 +162,7 @@ def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Arr
     samples = []
     data, view = columns.buffer.data, columns.buffer.view(dtype)
     for start, units, elements in places:
+        limit = min(sample_elements(units) if bits == 8 else least, budget)
         if units <= limit:
             codes = view[start : start + units * unit : unit]
         else:
@@ -167,6 +171,11 @@ def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Arr
             codes = np.ndarray(shape, dtype, data, start, strides).ravel()
         samples.append(codes if bits >= 8 else _unpack(codes, bits)[: max(elements, 1)])
     return samples
+
+
+def sample_elements(elements: int) -> int:
+    """Return how many elements of 8 bits are read at most of so many."""
+    return min(max(elements // SAMPLED_SHARE, SAMPLE_ELEMENTS), MOST_SAMPLE_ELEMENTS)
 
 
 def _unpack(codes: Array, bits: int) -> Array:

@@ -99,7 +99,7 @@ def _symbols(keys: Array, counts: Array, count: Array, best: Array) -> tuple[Arr
     """Return the bits of all values, of a zero more, and of the palette, float64[t] each.
 
     `keys` int32[t, w] are `counts` float32[t, w] and positions in one, `count` float32[t] their sums and
-    `best` [PALETTE + 1, t] the largest keys. Counts are at most 2 ** 13, so that sums of bits are exact.
+    `best` [PALETTE + 1, t] the largest keys. Counts are at most 2 ** 16, so that sums of bits are exact.
     """
     frequent = best >> _POSITION_BITS
     fits, best, frequent = frequent[PALETTE] == 0, best[:PALETTE], frequent[:PALETTE]

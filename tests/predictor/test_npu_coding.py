@@ -90,6 +90,14 @@ def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
     assert ours == pytest.approx(theirs, rel=0.03)
 
 
+@pytest.mark.parametrize("spread", [0.2, 0.5])
+def test_large_weights_are_told_from_their_sample(spread: float) -> None:
+    data = _convolution((4, 128, 256, 3), 0.0, spread)
+    ours = extract_features(read_graph(data)).cost("coded_u55_128").sum()
+    theirs = compile_model(data, {"device": "ethos-u55-128", "layers": False})["read_only_bytes"]
+    assert ours == pytest.approx(theirs, rel=0.003)
+
+
 class _SharingBuilder(Builder):
     """Gives all convolutions the weights and the bias of the first one."""
 
