@@ -63,6 +63,10 @@ WHOLE: dict[str, tuple[tuple[int, ...], Callable[[Builder, Tensor], Tensor]]] = 
         lambda b, x: b.resize_bilinear(b.resize_bilinear(x, (16, 16)), (32, 32)),
     ),
     "a border": ((1, 16, 16, 8), lambda b, x: b.max_pool(b.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))),
+    "streams that have padding where others have channels": (
+        (1, 8, 8, 96),
+        lambda b, x: b.conv(x, 24, kernel=5),
+    ),
     "groups": ((1, 16, 16, 64), lambda b, x: b.conv(x, 64, groups=2)),
     "constants that are added, two of them alike": (
         (1, 16, 16, 32),

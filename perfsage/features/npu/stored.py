@@ -27,6 +27,7 @@ from perfsage.features.npu.stored_parts import (
 from perfsage.features.npu.streams import (
     SCALES_AT_ONCE,
     STREAMS,
+    fuller_streams,
     idle_streams,
     pads_at_end,
     used_streams,
@@ -51,8 +52,36 @@ def coded_weights(
     elements = elements * streams / STREAMS
     together = ((work.kind == CONVOLUTION) & (work.in_c % 8 == 0))[:, None]
     padding = Padding(pads_at_end(work, micro), together)
-    coded = coded_bytes(weights[:, None] / parts, elements, streams, idle, statistics, padding) * parts
+    weights = weights[:, None] / parts
+    coded = coded_bytes(weights, elements, streams, idle, statistics, padding)
+    _code_unlike_streams(coded, work, weights, elements, statistics, padding)
+    coded *= parts
     return np.asarray(coded + (parts - 1.0) * SCALE_BYTES * work.out_c[:, None])
+
+
+def _code_unlike_streams(
+    coded: Float64,
+    work: Work,
+    weights: Float64,
+    elements: Float64,
+    statistics: NDArray[np.float32],
+    padding: Padding,
+) -> None:
+    """Code on their own those of U85's streams that have channels where others have padding.
+
+    `coded` float64[n, d], which is changed in place, is for streams that all have as much of it.
+    """
+    fuller, share = fuller_streams(work.out_c)
+    rows = np.flatnonzero((fuller > 0).any(axis=1) & (weights.max(axis=1) > 0))
+    if not len(rows):
+        return
+    fuller, share, weights, elements = fuller[rows], share[rows], weights[rows], elements[rows]
+    padding, found = padding.take(rows, coded.shape), statistics[rows]
+    made = np.zeros(fuller.shape)
+    for count, part in ((fuller, share), (STREAMS - fuller, 1.0 - share)):
+        streams = np.maximum(count, 1.0)
+        made += coded_bytes(weights * part, elements * streams / STREAMS, streams, made * 0.0, found, padding)
+    coded[rows] = np.where(fuller > 0, made, coded[rows])
 
 
 def stored_bytes(

@@ -40,6 +40,18 @@ def idle_streams(channels: Float64) -> Float64:
     return np.asarray(np.maximum(_INTERLEAVED - np.ceil(channels / _TURN)[:, None], 0.0))
 
 
+def fuller_streams(channels: Float64) -> tuple[Float64, Float64]:
+    """Return how many streams have a turn more than others that have some, and their share of channels.
+
+    Both are float64[n, d] for `channels` [n], and 0 where all streams have as many turns or some have none.
+    """
+    turns = np.ceil(channels / _TURN)[:, None]
+    each = np.floor(turns / STREAMS)
+    more = np.where((_INTERLEAVED > 1.0) & (each > 0), turns - each * STREAMS, 0.0)
+    others = (STREAMS - more) * each * _TURN
+    return more, np.where(more > 0, 1.0 - others / channels[:, None], 0.0)
+
+
 def used_streams(channels: Float64) -> Float64:
     """Return how many streams are stored for so many channels [n], float64[n, d]: on U65 no idle ones."""
     return np.where(IS_U85, STREAMS, np.clip(channels[:, None], 1.0, STREAMS))
