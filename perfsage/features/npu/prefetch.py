@@ -90,8 +90,9 @@ class Prefetch:
 
     `ahead` are the bytes of weights in SRAM while it runs, `first` those that come while the one before runs,
     `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
-    `scales` is how many times as many scales there are as without slices, each of which is rounded up, and
-    `slices` how many there are.
+    `scales` is how many times as many scales there are as without slices, each of which is rounded up,
+    `slices` how many there are, and `lengths` [2, n, d] the channels of the first one and of each of the next
+    ones, where `scales` is above 1.
     """
 
     kept: Flags
@@ -101,6 +102,7 @@ class Prefetch:
     slack: Float64
     scales: Float64
     slices: Float64
+    lengths: Float64
 
 
 def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetch:
@@ -147,19 +149,18 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
     table[1, before[there], accelerator[there]] += part["one"][there]
     took = task.direct.copy()
     took[row, accelerator] = cycles
-    scales, count = np.ones((2, *task.cycles.shape))
+    scales, count, *lengths = np.ones((4, *task.cycles.shape))
     count[row, accelerator] = part["count"]
     # Slices end at multiples of SPLIT_DEPTH.
     uneven = np.flatnonzero(kept & (task.granule[row, accelerator] > SPLIT_DEPTH))
     at = row[uneven], accelerator[uneven]
-    scales[at] = _scales(pairs.take(uneven), slack[uneven])
+    taken = pairs.take(uneven)
+    slices = cut(taken, slack[uneven], taken.direct > taken.unmoved)
+    scales[at], lengths[0][at], lengths[1][at] = _fill(slices, taken), slices.first, slices.next
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    return Prefetch(table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count)
-
-
-def _scales(pairs: Pairs, slack: Float64) -> Float64:
-    """Return how many times as many scales the slices of each pair have, float64[k]."""
-    return _fill(cut(pairs, slack, pairs.direct > pairs.unmoved), pairs)
+    return Prefetch(
+        table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count, np.stack(lengths)
+    )
 
 
 def _fill(slices: Slices, pairs: Pairs) -> Float64:

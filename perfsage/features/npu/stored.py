@@ -7,6 +7,8 @@ of its own; scales and biases come for whole microblocks on U85, and for each st
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -134,10 +136,19 @@ def _fill_slices(
     fetch: Prefetch,
     statistics: NDArray[np.float32],
 ) -> None:
-    """Fill up the last microblock of each slice on U85, as scales are."""
-    rows = np.flatnonzero((fetch.scales > 1.0).any(axis=1))
-    if len(rows):
-        weights = operands.elements[operands.weight[rows]]
-        elements = cost["elements"][rows] * fetch.scales[rows]
-        filled = coded_weights(work.take(rows), weights, elements, cost["micro"][rows], statistics[rows])
-        made[rows] += np.where(fetch.scales[rows] > 1.0, np.maximum(filled - coded[rows], 0.0), 0.0)
+    """Code slices that fill up microblocks of U85 one by one: some streams of theirs hold padding alone."""
+    uneven = (fetch.scales > 1.0) & (coded > 0)
+    for place in np.flatnonzero(uneven.any(axis=0)):
+        rows = np.flatnonzero(uneven[:, place])
+        whole, found, micro = work.take(rows), statistics[rows], cost["micro"][rows]
+        weights, elements = operands.elements[operands.weight[rows]], cost["elements"][rows]
+        channels, slices = whole.out_c, fetch.slices[rows, place]
+        first, following = np.minimum(fetch.lengths[:, rows, place], channels)
+        count = np.floor((channels - first) / following)
+        made[rows, place] -= coded[rows, place] + (slices - 1.0) * STREAMS[place] * piece_bytes(found)[:, 0]
+        last = channels - first - count * following
+        for deep, often in ((first, 1.0), (following, count), (last, 1.0)):
+            part = replace(whole, out_c=np.maximum(deep, 1.0))
+            share = round_up(deep[:, None], micro) / round_up(channels[:, None], micro)
+            each = coded_weights(part, weights * deep / channels, elements * share, micro, found)
+            made[rows, place] += np.where(deep > 0, each[:, place] * often, 0.0)
