@@ -52,6 +52,10 @@ WHOLE: dict[str, tuple[tuple[int, ...], Callable[[Builder, Tensor], Tensor]]] = 
     "a mean in parts that are alike": ((1, 96, 96, 16), lambda b, x: b.mean(b.conv(x, 32))),
     "an only channel": ((1, 16, 16, 8), lambda b, x: b.conv(x, 1)),
     "slices": ((1, 8, 8, 256), lambda b, x: b.conv(b.conv(x, 256), 256)),
+    "slices of which the last has padding": (
+        (1, 8, 8, 256),
+        lambda b, x: b.conv(b.conv(b.conv(x, 256), 20), 276),
+    ),
     "two means of the same size": (
         (1, 16, 16, 32),
         lambda b, x: b.mul(

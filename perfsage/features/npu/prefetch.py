@@ -92,7 +92,7 @@ class Prefetch:
     `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
     `scales` is how many times as many scales there are as without slices, each of which is rounded up,
     `slices` how many there are, and `lengths` [2, n, d] the channels of the first one and of each of the next
-    ones, where `scales` is above 1.
+    ones, or 1 where all of them are multiples of what microblocks hold.
     """
 
     kept: Flags
@@ -152,11 +152,12 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
     scales, count, *lengths = np.ones((4, *task.cycles.shape))
     count[row, accelerator] = part["count"]
     # Slices end at multiples of SPLIT_DEPTH.
-    uneven = np.flatnonzero(kept & (task.granule[row, accelerator] > SPLIT_DEPTH))
-    at = row[uneven], accelerator[uneven]
-    taken = pairs.take(uneven)
+    coarse = task.granule[row, accelerator] > SPLIT_DEPTH
+    uneven = np.flatnonzero(kept & (coarse | ((part["count"] > 1.0) & (pairs.channels % SPLIT_DEPTH > 0))))
+    at, taken = (row[uneven], accelerator[uneven]), pairs.take(uneven)
     slices = cut(taken, slack[uneven], taken.direct > taken.unmoved)
-    scales[at], lengths[0][at], lengths[1][at] = _fill(slices, taken), slices.first, slices.next
+    lengths[0][at], lengths[1][at] = slices.first, slices.next
+    scales[at] = np.where(coarse[uneven], _fill(slices, taken), 1.0)
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
     return Prefetch(
         table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count, np.stack(lengths)

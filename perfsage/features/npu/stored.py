@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import Padding, coded_bytes, piece_bytes
+from perfsage.features.coding import Padding, coded_bytes, piece_bytes, uniform_bytes
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
@@ -27,6 +27,7 @@ from perfsage.features.npu.stored_parts import (
     transposed_parts,
 )
 from perfsage.features.npu.streams import (
+    MICRO_DEPTH,
     SCALES_AT_ONCE,
     STREAMS,
     fuller_streams,
@@ -136,19 +137,29 @@ def _fill_slices(
     fetch: Prefetch,
     statistics: NDArray[np.float32],
 ) -> None:
-    """Code slices that fill up microblocks of U85 one by one: some streams of theirs hold padding alone."""
-    uneven = (fetch.scales > 1.0) & (coded > 0)
+    """Code slices that fill up microblocks one by one: they have other padding than all channels at once."""
+    uneven = (fetch.slices > 1.0) & (fetch.lengths[0] > 1.0) & (coded > 0)
+    uneven &= (fetch.scales > 1.0) | ~_U85
     for place in np.flatnonzero(uneven.any(axis=0)):
         rows = np.flatnonzero(uneven[:, place])
         whole, found, micro = work.take(rows), statistics[rows], cost["micro"][rows]
         weights, elements = operands.elements[operands.weight[rows]], cost["elements"][rows]
         channels, slices = whole.out_c, fetch.slices[rows, place]
         first, following = np.minimum(fetch.lengths[:, rows, place], channels)
-        count = np.floor((channels - first) / following)
+        count, means = np.floor((channels - first) / following), operands.is_type("MEAN")[rows]
         made[rows, place] -= coded[rows, place] + (slices - 1.0) * STREAMS[place] * piece_bytes(found)[:, 0]
         last = channels - first - count * following
         for deep, often in ((first, 1.0), (following, count), (last, 1.0)):
             part = replace(whole, out_c=np.maximum(deep, 1.0))
-            share = round_up(deep[:, None], micro) / round_up(channels[:, None], micro)
+            share = _microblocks(deep, micro) / _microblocks(channels, micro)
             each = coded_weights(part, weights * deep / channels, elements * share, micro, found)
+            ones = elements[means] * share[means] * whole.mean_share[means, None] / STREAMS
+            each[means] = uniform_bytes(ones) * used_streams(part.out_c[means])
             made[rows, place] += np.where(deep > 0, each[:, place] * often, 0.0)
+
+
+def _microblocks(channels: Float64, micro: Float64) -> Float64:
+    """Return so many channels [n] of whole microblocks, float64[n, d], of which U85's have `micro` [n, d]."""
+    channels = channels[:, None]
+    old = round_up(np.ceil(channels / STREAMS), MICRO_DEPTH) * STREAMS
+    return np.where(_U85, round_up(channels, micro), old)
