@@ -114,9 +114,8 @@ def _bits(
     plain = 8.0 * weights * columns["plain"] + added * zero
     zeros, others = weights * share, weights * (1.0 - share)
     in_runs = added + zeros * (1.0 - (1.0 - share) ** 2)
-    runs = (zeros + added > RUN_THRESHOLD * _common(each, columns) * weights) & (
-        in_runs >= (zeros + added) / 2
-    )
+    common = _common(weights, each, columns)
+    runs = (zeros + added > RUN_THRESHOLD * common * weights) & (in_runs >= (zeros + added) / 2)
     clumped = added / np.maximum(others, 1.0)
     lengths = first = _run_bits(share, clumped, 0)
     for exponent in range(1, _RUN_PARAMETERS):
@@ -131,12 +130,12 @@ def _run_bits(share: Float64, clumped: Float64, exponent: int) -> Float64:
     return np.asarray(beyond / (1.0 - beyond) + 1.0 + exponent + clumped / (1 << exponent))
 
 
-def _common(weights: Float64, columns: dict[str, Float64]) -> Float64:
-    """Return the share of the commonest value but zero among so many weights of a stream.
+def _common(weights: Float64, each: Float64, columns: dict[str, Float64]) -> Float64:
+    """Return the share of the commonest value but zero in `each` stream of so many out of all weights.
 
     The commonest of a sample is so by chance in part, and more so the smaller it is.
     """
-    sample = np.clip(weights / SAMPLED_SHARE, SAMPLE_ELEMENTS, MOST_SAMPLE_ELEMENTS)
-    of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, sample))
+    most = np.clip(weights / SAMPLED_SHARE, SAMPLE_ELEMENTS, MOST_SAMPLE_ELEMENTS)
+    of_sample = _CHANCE / np.sqrt(np.clip(weights, 1.0, most))
     root = (np.sqrt(of_sample**2 + 4.0 * columns["common"]) - of_sample) / 2.0
-    return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(weights, 1.0, SECTION)))
+    return np.asarray(root**2 + root * _CHANCE / np.sqrt(np.clip(each, 1.0, SECTION)))
