@@ -71,6 +71,7 @@ WHOLE: dict[str, tuple[tuple[int, ...], Callable[[Builder, Tensor], Tensor]]] = 
         (1, 8, 8, 96),
         lambda b, x: b.conv(x, 24, kernel=5),
     ),
+    "parts of a kernel with wide dilation": ((1, 32, 32, 16), lambda b, x: b.conv(x, 32, dilation=6)),
     "groups": ((1, 16, 16, 64), lambda b, x: b.conv(x, 64, groups=2)),
     "constants that are added, two of them alike": (
         (1, 16, 16, 32),

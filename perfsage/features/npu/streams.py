@@ -91,9 +91,16 @@ def elements_u85(work: Work, systems: Systems, micro: Float64, blocks: Blocks) -
 
 
 def _padded(work: Work, multiple: Float64) -> Float64:
-    """Return the elements of kernels whose parts are padded to a multiple."""
+    """Return the elements of kernels whose parts are padded to a multiple.
+
+    Parts of kernels whose elements lie apart have half of a side each.
+    """
     total = np.zeros(len(work))
-    for part_w, times_w in kernel_parts(work.kernel_w):
-        for part_h, times_h in kernel_parts(work.kernel_h):
-            total += round_up(part_w * part_h, multiple) * times_w * times_h
+    apart_h, apart_w = (
+        np.where(span > kernel, 2.0, 1.0)
+        for span, kernel in ((work.span_h, work.kernel_h), (work.span_w, work.kernel_w))
+    )
+    for part_w, times_w in kernel_parts(work.kernel_w * apart_w):
+        for part_h, times_h in kernel_parts(work.kernel_h * apart_h):
+            total += round_up(part_w * part_h / (apart_w * apart_h), multiple) * times_w * times_h
     return total
