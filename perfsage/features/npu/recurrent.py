@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import coded_bytes
 from perfsage.features.npu.cycles import COSTS, npu_costs
-from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.once import first_of_graph
 from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
 from perfsage.features.npu.recurrent_memory import GATES, LSTM, Lstms, lstms_of
-from perfsage.features.npu.streams import STREAMS, idle_streams
+from perfsage.features.npu.stored import coded_weights, scale_bytes
 from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.features.statistics import weight_columns
@@ -96,7 +94,8 @@ def recurrent_steps(
     layers = _layers(work, lstms)
     made = npu_costs(layers)
     read = bool((statistics[lstms.rows, 0] > 0).any())
-    coded = _coded(layers, made[:, COSTS.index("elements")], weight_columns(subgraph, lstms.weights, read))
+    coded = _coded(layers, made, weight_columns(subgraph, lstms.weights, read))
+    scales = scale_bytes(layers, made[:, COSTS.index("micro")])
     cells, bricks = lstms.together * lstms.units, lstms.together * round_up(lstms.units, BRICK)
     step, unit, brick, copy, copied = _ARITHMETIC.T
     arithmetic = step + unit * cells[:, None] + brick * bricks[:, None] - _inside(work, lstms)
@@ -104,7 +103,7 @@ def recurrent_steps(
     clamp = _CLAMP_CYCLES + _CLAMP_UNIT_CYCLES * cells
     cost, spread = _two_steps(made, coded, clamp)
     fetch = _fetch(cost, spread, np.repeat(lstms.units, 2 * _ROWS))
-    return Steps(lstms, cost, spread, fetch, arithmetic, first, _stored(subgraph, lstms, coded))
+    return Steps(lstms, cost, spread, fetch, arithmetic, first, _stored(subgraph, lstms, coded, scales))
 
 
 def add_steps(made: Float64, steps: Steps, moved: Float64) -> None:
@@ -147,15 +146,15 @@ def _layers(work: Work, lstms: Lstms) -> Work:
     return Work(**{**work.plain(count), **plain})
 
 
-def _coded(layers: Work, elements: Float64, statistics: NDArray[np.float32]) -> Float64:
+def _coded(layers: Work, made: Float64, statistics: NDArray[np.float32]) -> Float64:
     """Return the bytes of the weights of all layers of all gates, float64[k * 2 * GATES, d].
 
-    `elements` float64[2 * k, d] are those with padding, and `statistics` float32[k * 2 * GATES, 10].
+    `made` float64[2 * k, COSTS, d] are their costs, and `statistics` float32[k * 2 * GATES, 10].
     """
     layer = np.arange(len(layers)).reshape(-1, 1, 2).repeat(GATES, axis=1).ravel()
-    weights = layers.in_c * layers.out_c
-    idle = idle_streams(layers.out_c)[layer]
-    return coded_bytes(weights[layer, None], elements[layer], STREAMS, idle, statistics)
+    each = layers.take(layer)
+    elements, micro = (made[layer, COSTS.index(name)] for name in ("elements", "micro"))
+    return coded_weights(each, each.in_c * each.out_c, elements, micro, statistics)
 
 
 def _two_steps(made: Float64, coded: Float64, clamp: Float64) -> tuple[dict[str, Float64], Float64]:
@@ -205,10 +204,12 @@ def _inside(work: Work, lstms: Lstms) -> Float64:
     return np.where(np.where(_U85, leaves[1], leaves[0]), 0.0, _WRITTEN_INSIDE)
 
 
-def _stored(subgraph: Subgraph, lstms: Lstms, coded: Float64) -> Float64:
-    """Return the bytes of flash of each LSTM, float64[k, d]; tables are there once for a graph."""
-    layers = 2 * GATES
-    weights = coded.reshape(len(lstms.rows), layers, -1).sum(axis=1)
-    scales = layers * SCALE_BYTES * lstms.units[:, None]
+def _stored(subgraph: Subgraph, lstms: Lstms, coded: Float64, scales: Float64) -> Float64:
+    """Return the bytes of flash of each LSTM, float64[k, d]; tables are there once for a graph.
+
+    `scales` float64[2 * k, d] are those of a gate's layers.
+    """
+    weights = coded.reshape(len(lstms.rows), 2 * GATES, -1).sum(axis=1)
+    weights += GATES * scales.reshape(len(lstms.rows), 2, -1).sum(axis=1)
     first = first_of_graph(subgraph, lstms.rows)
-    return np.asarray(weights + scales + np.where(_U85 & first[:, None], _TABLE_BYTES, 0.0))
+    return np.asarray(weights + np.where(_U85 & first[:, None], _TABLE_BYTES, 0.0))

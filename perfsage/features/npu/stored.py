@@ -100,7 +100,7 @@ def stored_bytes(
 
     `coded` float64[n, d] are `coded_weights`, as without slices.
     """
-    scales = _scales(work, cost["micro"])
+    scales = scale_bytes(work, cost["micro"])
     made = coded - SCALE_BYTES * (transposed_parts(work) - 1.0) * work.out_c[:, None]
     all_scales = scales * fetch.scales * pieces(operands, work)
     made += all_scales
@@ -115,7 +115,7 @@ def stored_bytes(
     return made
 
 
-def _scales(work: Work, micro: Float64) -> Float64:
+def scale_bytes(work: Work, micro: Float64) -> Float64:
     """Return the bytes of scales and biases, float64[n, d]; `micro` [n, d] are U85's microblocks."""
     channels = work.out_c[:, None]
     each = round_up(SCALE_BYTES * np.ceil(channels / STREAMS), ALIGNMENT) * used_streams(work.out_c)
