@@ -91,7 +91,7 @@ def test_states_are_there_all_the_time_and_the_first_gate_until_it_is_needed(
 @pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256", "ethos-u65-512"])
 def test_lstms_read_rows(device: str) -> None:
     sram = _ratios(device, _data(lambda b, x: b.lstm(b.lstm(x, 20), 8), 1, 28, 28))[1]
-    assert sram == pytest.approx(1, abs=0.04)
+    assert sram == pytest.approx(1, abs=0.07)
 
 
 @pytest.mark.parametrize("device", [*DEVICES, "ethos-u65-512"])
