@@ -65,7 +65,7 @@ _known: dict[bytes, Float64] = {}
 
 
 def npu_costs(work: Work) -> Float64:
-    """Return float64[n, len(COSTS), len(GEOMETRIES)]; 0 for views and what is not `asked`."""
+    """Return float64[n, len(COSTS), len(GEOMETRIES)]; 0 for views."""
     places: dict[bytes, int] = {}
     whom = asked().tobytes()
     which = np.array([places.setdefault(whom + key, len(places)) for key in work.row_keys()])
@@ -120,6 +120,10 @@ def _estimate(work: Work) -> Float64:
         add_zeros(made, COSTS, work)
     if (work.wide > 1).any():
         scale_back(made, work)
+    # What nobody asked for costs what it costs a relative: plans are made of finite numbers for all.
+    for u85, places in enumerate((old_places, new_places)):
+        rest = [place for place, is_u85 in enumerate(IS_U85) if is_u85 == u85 and place not in places]
+        made[:, :, rest] = made[:, :, places[:1]]
     return made
 
 

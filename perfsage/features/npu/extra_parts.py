@@ -37,6 +37,7 @@ def add_costs(made: Float64, rows: Int64, costs: Float64) -> None:
     far = np.maximum(column["far"], column["far_alone"])
     # One waits for the other, whatever each of them takes longest for.
     before = np.maximum(made[rows, 0], np.maximum(made[rows, 1] / _NEAR, made[rows, 3] / _FAR))
-    made[rows, 0] = before + np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _FAR))
+    after = np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _FAR))
+    made[rows, 0] = np.where(after > 0, before + after, made[rows, 0])
     for place, each in ((1, near), (2, far), (3, far)):
         made[rows, place] += each
