@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError, PerfsageError
 from perfsage.features.arrays import GRAPH_COLUMNS, PHYSICAL_COLUMNS, GraphFeatures
-from perfsage.features.npu.geometry import GEOMETRY_NAMES, estimating
+from perfsage.features.npu.asked import estimating
+from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.features.operators import NODE_COLUMNS, SubgraphRows, subgraph_rows
 from perfsage.graph import Graph, Subgraph
 from perfsage.graph.joining import join

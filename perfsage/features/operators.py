@@ -11,8 +11,8 @@ from perfsage.features.arrays import ACCELERATOR_COLUMNS, PHYSICAL_COLUMNS
 from perfsage.features.blocks import block_costs
 from perfsage.features.coding import coded_share
 from perfsage.features.cpu import cpu_costs
+from perfsage.features.npu.asked import REFERENCES
 from perfsage.features.npu.estimate import npu_estimate
-from perfsage.features.npu.geometry import REFERENCES
 from perfsage.features.operands import Operands, operator_flags, windows
 from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index

@@ -14,7 +14,8 @@ from perfsage.errors import InvalidInputError, PerfsageError
 from perfsage.features import PHYSICAL_COLUMNS, GraphFeatures, extract_features, extract_many
 from perfsage.features.arrays import ACCELERATOR_COLUMNS
 from perfsage.features.npu import cycles
-from perfsage.features.npu.geometry import GEOMETRY_NAMES, REFERENCES
+from perfsage.features.npu.asked import REFERENCES
+from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.graph import Graph, read_graph, strip_weights
 from perfsage.graph.joining import join
 from perfsage.graph.lifetimes import NEVER, lifetimes

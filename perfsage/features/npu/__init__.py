@@ -3,12 +3,13 @@
 These formulas, with nothing learned, are what predictors start from (decisions 7, 9 to 11, 13 and 15):
 
 - `estimate` is what others call: `columns` for cycles and bytes, `memory` for SRAM, `refusals` for the CPU;
-- what there is to do: `lowering` makes `work` of operators, with `draft`, `copies`, `stale_slices`, `depths`,
-  `deep_shapes`, `deep_formats`, `ends` and `formats`;
-- accelerators: `geometry` describes them, `systems` puts them side by side;
+- what there is to do: `lowering` makes `work` of operators, with `draft`, `drafting`, `copies`,
+  `resizing`, `padding`, `stale_slices`, `depths`, `deep_shapes`, `deep_formats`, `ends` and `formats`;
+- accelerators: `geometry` describes them, `asked` says which are wanted, `systems` puts them side by side;
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`, `sparse`;
-- cycles: `cycles` puts together `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `streams`;
-- weights that are copied ahead: `prefetch`, `copying`, `slices`, `far_strides`; stored: `stored`,
+- `plan` has the work, its cycles and what is copied; `cycles` puts together `cycles_u55`, `cycles_u85`,
+  `pace`, `fetch`, `streams`;
+- weights that are copied ahead: `prefetch`, `tasks`, `copying`, `slices`, `far_strides`; stored: `stored`,
   `stored_parts`, `once`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
@@ -16,6 +17,6 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - tensors in SRAM or DRAM: `sharing`, `mates`, `spills`, `keeping`, `staged`, `accesses`, `cascades`,
   `cascade_steps`, `stripes`, `constants`, `wholes`;
 - what becomes several operators (`broken`, `integers`): `softmax*`, `recurrent*`, `reduction*`, `axes`,
-  `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `padding`, `phases`,
+  `products`, `squares`, `turns`, `transposes`, `identities`, `broadcasts`, `multiples`, `fills`, `phases`,
   `parts_u85`, `extra_parts`.
 """

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.geometry import GEOMETRIES, Geometry, asked
+from perfsage.features.npu.asked import asked
+from perfsage.features.npu.geometry import GEOMETRIES, Geometry
 from perfsage.features.npu.integers import TIMES, Costs
 from perfsage.features.npu.products import product_costs
 from perfsage.features.npu.squares import square_costs

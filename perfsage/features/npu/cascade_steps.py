@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import absorbed_padding
 from perfsage.features.npu.formats import (
     ALIASES,
     ARITHMETIC,
@@ -20,6 +19,7 @@ from perfsage.features.npu.formats import (
     tensor_formats,
 )
 from perfsage.features.npu.fusing import fused
+from perfsage.features.npu.padding import absorbed_padding
 from perfsage.features.npu.wholes import wholes
 from perfsage.features.npu.work import Flags, Float64, round_up
 from perfsage.features.operands import Operands

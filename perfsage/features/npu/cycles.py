@@ -15,13 +15,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu.asked import asked
 from perfsage.features.npu.blocks import Blocks, choose_blocks, laid_end_to_end, shared_blocks
 from perfsage.features.npu.broadcasts import add_zeros
 from perfsage.features.npu.broken import break_up, scale_back
 from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
 from perfsage.features.npu.fetch import Moved, moved, stored
-from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, Geometry, asked
+from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, Geometry
 from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.parts_u85 import by_parts
 from perfsage.features.npu.softmax_u55 import softmax_u55

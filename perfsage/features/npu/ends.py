@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import Chains, chains
-from perfsage.features.npu.copies import BILINEAR, NEAREST, joined_in_place, kinds_u85
+from perfsage.features.npu.copies import joined_in_place
 from perfsage.features.npu.deep_formats import deep_formats
 from perfsage.features.npu.deep_shapes import deep_shapes
 from perfsage.features.npu.depths import copied_whole, deepened, parts
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.formats import BRICKS, COPIES, EDGE, TABLES, in_rows, tensor_formats
 from perfsage.features.npu.fusing import fused, own_activation
+from perfsage.features.npu.resizing import BILINEAR, NEAREST, kinds_u85
 from perfsage.features.npu.wholes import written_share
 from perfsage.features.npu.work import CROSSING_BITS, NOTHING, Flags, Float64
 from perfsage.features.operands import Operands

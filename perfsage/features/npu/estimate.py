@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_share
 from perfsage.features.npu.accesses import accesses_of
+from perfsage.features.npu.asked import REFERENCE_LIMIT
 from perfsage.features.npu.cascade_steps import Steps, steps_of
 from perfsage.features.npu.cascades import is_tight
-from perfsage.features.npu.columns import npu_columns, planned
+from perfsage.features.npu.columns import npu_columns
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK
-from perfsage.features.npu.geometry import REFERENCE_LIMIT
 from perfsage.features.npu.identities import without_identities
 from perfsage.features.npu.memory import npu_live
+from perfsage.features.npu.plan import planned
 from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
 from perfsage.features.npu.softmax_rooms import limit_softmaxes

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfsage.features.npu.prefetch import FAR, NEAR, Prefetch
+from perfsage.features.npu.prefetch import Prefetch
 from perfsage.features.npu.slices import SPLIT_DEPTH
+from perfsage.features.npu.tasks import FAR, NEAR
 from perfsage.features.npu.work import BY_KERNEL, BY_OUTPUT, Float64, Work, round_up
 
 _NEAR_WEIGHTS, _NEAR_LATENCY = np.array(NEAR).T[1:]

@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu import copying
-from perfsage.features.npu.fetch import SCALE_BYTES
-from perfsage.features.npu.geometry import GEOMETRIES
 from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving
-from perfsage.features.npu.streams import MICRO_DEPTH
-from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64, round_up
+from perfsage.features.npu.tasks import ROOM, Task, pairs_of
+from perfsage.features.npu.work import Flags, Float64, round_up
 
 Int64 = NDArray[np.int64]
+Where = tuple[Int64, Int64]
+"""Rows and accelerators of operators whose weights may be copied, int64[k] each."""
 
-SAME = ("products", "outputs", "blocks")
-"""What plans of slices need of an operator's costs."""
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
@@ -30,58 +28,6 @@ _PARTS = ("one", "both", "late", "first", "rest", "kept", "count", "early")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
 slice; the cycles of the last slice; whether weights are copied at all; how many slices there are; and
 whether the first buffer finds room while the operator before runs."""
-ROOM = [SPILL_BYTES[g.spill - 1] if g.spill <= len(SPILL_BYTES) else np.inf for g in GEOMETRIES]
-"""Bytes of SRAM for activations and copied weights."""
-NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read_latency) for g in GEOMETRIES]
-FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
-_INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
-_EDGE = [(g.edge.read_latency, g.edge.write_latency) for g in GEOMETRIES]
-_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, ROOM])
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What one operator has to do on each accelerator, float64[n, d] unless named otherwise.
-
-    `weights` are coded bytes, `cycles` those of the operator with its weights in SRAM and `direct` where they
-    are, `planned` and `planned_direct` the same before activations have a place in SRAM, with `enter` and
-    `leave` for the first and the last transfer. `readings` is how often it reads weights, `block` the
-    channels of a block and `granule` those that scales come for; `channels` float64[n] are the outputs',
-    `size` float64[n] the bytes of the input. `input` are the bytes of one pass over the image for
-    `pass_depth` channels, which may come from SRAM where it is `movable` bool[n, d]. The next operator's
-    weights come during the last `tail` cycles at most, or in just these where something else `follows`
-    bool[n, 1]; an operator's own ones during `lead` cycles where that is finite. Of its inputs, `staged`
-    float64[n, d] bytes are copied to SRAM meanwhile. An operator is done in `pieces` float64[n], one for each
-    multiple of channels or each corner. `products` and `outputs` are the
-    cycles of either alone in so many `blocks`, and `stripes` is how many stripes an operator of a cascade is
-    worked off in, 0 elsewhere, and `room` the bytes that weights find beside these.
-    """
-
-    weights: Float64
-    cycles: Float64
-    direct: Float64
-    planned: Float64
-    planned_direct: Float64
-    enter: Float64
-    leave: Float64
-    input: Float64
-    pass_depth: Float64
-    size: Float64
-    movable: Flags
-    tail: Float64
-    follows: Flags
-    lead: Float64
-    staged: Float64
-    pieces: Float64
-    readings: Float64
-    block: Float64
-    channels: Float64
-    granule: Float64
-    products: Float64
-    outputs: Float64
-    blocks: Float64
-    stripes: Float64
-    room: Float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +58,43 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
     `outside` bool[n, d] what the CPU does: nothing is copied in the meantime.
     """
     row, accelerator = np.nonzero((task.weights > 0) & busy)
-    earlier = _before(busy, first)
-    most = np.full(len(row), np.inf)
+    where = row, accelerator
+    earlier, most = _earlier(busy, first, outside, where)
+    before, images = earlier[where], task.staged[where]
+    most = np.where(images > 0, np.minimum(most, np.array(ROOM)[accelerator] - images), most)
+    pairs = pairs_of(task, where, before)
+    part, slack, rest = _settled(task, pairs, where, before, most)
+    kept, ahead, come = _buffered(task, part, where, before)
+    took = task.direct.copy()
+    took[where] = np.where(part["kept"] > 0, _cycles(pairs, part, slack), task.direct[where])
+    scales, count, lengths = _sliced(task, pairs, part, slack, where)
+    slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
+    return Prefetch(kept, ahead, come, took, slack, scales, count, lengths)
+
+
+def _earlier(busy: Flags, first: Flags, outside: Flags, where: Where) -> tuple[Int64, Float64]:
+    """Return the row of the operator before each, int64[n, d], and the bytes of weights that may come then.
+
+    The latter float64[k] for each of `where`, infinite but where the CPU works in between.
+    """
+    earlier, most = _before(busy, first), np.full(len(where[0]), np.inf)
     if outside.any():
         halted = _before(outside, first) > earlier
         earlier[halted] = -1
-        most[halted[row, accelerator]] = 0.0
-    before = earlier[row, accelerator]
-    images = task.staged[row, accelerator]
-    most = np.where(images > 0, np.minimum(most, np.array(ROOM)[accelerator] - images), most)
-    pairs = _pairs(task, row, accelerator, before)
-    rest, lead = task.planned_direct.copy(), task.lead[row, accelerator]
-    parts, slack, todo = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0), np.arange(len(row))
-    free = np.minimum(task.room, ROOM)
+        most[halted[where]] = 0.0
+    return earlier, most
+
+
+def _settled(
+    task: Task, pairs: Pairs, where: Where, before: Int64, most: Float64
+) -> tuple[dict[str, Float64], Float64, Float64]:
+    """Return _PARTS of each pair, how long it may copy for, and what its last slice takes, [n, d].
+
+    What an operator copies depends on the one before, so that all are planned until nothing changes.
+    """
+    row, accelerator = where
+    rest, lead, free = task.planned_direct.copy(), task.lead[where], np.minimum(task.room, ROOM)
+    parts, slack = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0)
     beside, empty = np.full(len(row), -1.0), free.copy()
     for _ in range(_MOST_ROUNDS):
         now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
@@ -138,30 +108,37 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
         at = row[todo], accelerator[todo]
         rest[at] = parts[_PARTS.index("rest"), todo]
         free[at] = empty[at] - parts[_PARTS.index("late"), todo]
-    part = dict(zip(_PARTS, parts, strict=True))
-    table = np.zeros((4, *task.cycles.shape))
-    kept = part["kept"] > 0
-    cycles = np.where(kept, _cycles(pairs, part, slack), task.direct[row, accelerator])
+    return dict(zip(_PARTS, parts, strict=True)), slack, rest
+
+
+def _buffered(
+    task: Task, part: dict[str, Float64], where: Where, before: Int64
+) -> tuple[Flags, Float64, Float64]:
+    """Return `kept`, `ahead` and `first` of Prefetch."""
     early = part["early"] > 0
-    table[:, row, accelerator] = part["both"], part["late"], np.where(early, part["first"], 0.0), kept
+    table = np.zeros((4, *task.cycles.shape))
+    table[:, *where] = part["both"], part["late"], np.where(early, part["first"], 0.0), part["kept"]
     # Towards an operator's end, the first buffer of the next one is filled.
     there = (before >= 0) & early
-    table[1, before[there], accelerator[there]] += part["one"][there]
-    took = task.direct.copy()
-    took[row, accelerator] = cycles
+    table[1, before[there], where[1][there]] += part["one"][there]
+    return table[3] > 0, np.maximum(table[0], table[1]), table[2]
+
+
+def _sliced(
+    task: Task, pairs: Pairs, part: dict[str, Float64], slack: Float64, where: Where
+) -> tuple[Float64, Float64, Float64]:
+    """Return `scales`, `slices` and `lengths` of Prefetch."""
     scales, count, *lengths = np.ones((4, *task.cycles.shape))
-    count[row, accelerator] = part["count"]
+    count[where] = part["count"]
     # Slices end at multiples of SPLIT_DEPTH.
-    coarse = task.granule[row, accelerator] > SPLIT_DEPTH
-    uneven = np.flatnonzero(kept & (coarse | ((part["count"] > 1.0) & (pairs.channels % SPLIT_DEPTH > 0))))
-    at, taken = (row[uneven], accelerator[uneven]), pairs.take(uneven)
+    coarse = task.granule[where] > SPLIT_DEPTH
+    ragged = (part["count"] > 1.0) & (pairs.channels % SPLIT_DEPTH > 0)
+    uneven = np.flatnonzero((part["kept"] > 0) & (coarse | ragged))
+    at, taken = (where[0][uneven], where[1][uneven]), pairs.take(uneven)
     slices = cut(taken, slack[uneven], taken.direct > taken.unmoved)
     lengths[0][at], lengths[1][at] = slices.first, slices.next
     scales[at] = np.where(coarse[uneven], _fill(slices, taken), 1.0)
-    slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    return Prefetch(
-        table[3] > 0, np.maximum(table[0], table[1]), table[2], took, slack, scales, count, np.stack(lengths)
-    )
+    return scales, count, np.stack(lengths)
 
 
 def _fill(slices: Slices, pairs: Pairs) -> Float64:
@@ -188,66 +165,6 @@ def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
     first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
     begin = np.maximum(pairs.copy - slack + part["rest"], real + first)
     return np.asarray(begin + count * np.maximum(pairs.copy, real))
-
-
-def _pairs(task: Task, row: Int64, accelerator: Int64, before: Int64) -> Pairs:
-    stripes, scaled = task.stripes[row, accelerator], task.granule[row, accelerator]
-    inside = (stripes > 0) & (before >= 0) & (task.stripes[np.maximum(before, 0), accelerator] > 0)
-    channels, readings = np.maximum(task.channels[row], 1.0), task.readings[row, accelerator]
-    # Scales come for whole granules of channels.
-    scales = SCALE_BYTES * round_up(channels, scaled)
-    stored = round_up(task.weights[row, accelerator] + scales, SPLIT_DEPTH)
-    each = stored / task.pieces[row]
-    systems = _SYSTEMS[accelerator].T
-    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
-    near_input, far_input, edge_latency, write_latency, room = systems[6:]
-    # What works in stripes reads its weights once more for each of them, as plans have it.
-    readings = readings * np.maximum(np.ceil(stripes), 1.0)
-    # Each stripe has a first and a last transfer, of weights too, and a block that nothing else hides.
-    planned, direct = task.planned[row, accelerator], task.planned_direct[row, accelerator]
-    blocks = np.maximum(task.blocks[row, accelerator], 1.0)
-    products, outputs = task.products[row, accelerator], task.outputs[row, accelerator]
-    enter, leave = task.enter[row, accelerator], task.leave[row, accelerator]
-    more = np.maximum(stripes - 1.0, 0.0) * (enter + leave + np.minimum(products, outputs) / blocks)
-    images = task.staged[row, accelerator]
-    far_input = np.where(images > 0, near_input, far_input)
-    edge_latency = np.where(images > 0, near_latency, edge_latency)
-    return Pairs(
-        stored=stored,
-        real=task.cycles[row, accelerator],
-        cycles=planned + more,
-        direct=planned + more + (direct - planned) * np.maximum(stripes, 1.0),
-        enter=enter,
-        leave=leave,
-        input=task.input[row, accelerator],
-        size=task.size[row],
-        pass_depth=task.pass_depth[row, accelerator],
-        movable=task.movable[row, accelerator],
-        near_latency=near_latency,
-        near_input=near_input,
-        far_input=far_input,
-        edge_latency=edge_latency,
-        write_latency=write_latency,
-        readings=readings,
-        block=task.block[row, accelerator],
-        channels=channels,
-        alone=(before < 0) & (images == 0),
-        stripes=stripes,
-        inside=inside,
-        products=products,
-        outputs=outputs,
-        blocks=blocks,
-        pieces=task.pieces[row],
-        whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
-        copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
-        unmoved=(stored / far_weights + far_latency) * readings,
-        buffered=(stored / near_weights + near_latency) * readings,
-        far_rate=far_rate,
-        far_latency=far_latency,
-        granule=np.maximum(scaled, SPLIT_DEPTH),
-        micro=task.granule[row, accelerator],
-        room=np.minimum(task.room[row, accelerator], room - images),
-    )
 
 
 def _before(busy: Flags, first: Flags) -> Int64:

@@ -17,9 +17,10 @@ from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
 from perfsage.features.npu.once import first_of_graph
-from perfsage.features.npu.prefetch import SAME, Prefetch, Task, prefetched
+from perfsage.features.npu.prefetch import Prefetch, prefetched
 from perfsage.features.npu.recurrent_memory import GATES, LSTM, Lstms, lstms_of
 from perfsage.features.npu.stored import coded_weights, scale_bytes
+from perfsage.features.npu.tasks import SAME, Task
 from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.features.statistics import weight_columns

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.npu.copies import BILINEAR, NEAREST
 from perfsage.features.npu.formats import BRICK, in_phases
+from perfsage.features.npu.resizing import BILINEAR, NEAREST
 from perfsage.features.npu.work import Float64, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.chains import chains
-from perfsage.features.npu.copies import absorbed_padding, written_padding
 from perfsage.features.npu.formats import ALIASES, ARITHMETIC, EDGE, FUNCTIONS, JOINTS, PARTS
 from perfsage.features.npu.fusing import fused
+from perfsage.features.npu.padding import absorbed_padding, written_padding
 from perfsage.features.npu.schedule import direct_parts
 from perfsage.features.npu.stale_slices import contradicted_slices
 from perfsage.features.operands import Operands

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.features.npu.asked import asked_limits
 from perfsage.features.npu.cascade_steps import Steps
 from perfsage.features.npu.cascades import Ranges, Striped, in_stripes, live_of
 from perfsage.features.npu.formats import ARITHMETIC
-from perfsage.features.npu.geometry import asked_limits
 from perfsage.features.npu.keeping import MOST_COMPETING, best_kept
 from perfsage.features.npu.work import SPILL_BYTES, Flags, Float64
 from perfsage.features.operands import Operands

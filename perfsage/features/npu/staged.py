@@ -15,8 +15,8 @@ from perfsage.features.npu.extra_parts import moving
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import ALIASES, BRICK, EDGE, LINEAR
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
-from perfsage.features.npu.prefetch import FAR, NEAR, ROOM
 from perfsage.features.npu.slices import SPLIT_DEPTH
+from perfsage.features.npu.tasks import FAR, NEAR, ROOM
 from perfsage.features.npu.work import Flags, Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
