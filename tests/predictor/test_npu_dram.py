@@ -68,6 +68,24 @@ def test_images_that_are_copied_to_sram_are_read_there() -> None:
     assert _ratios("ethos-u85-1024", data) == pytest.approx((1.0, 1.0), abs=0.01)
 
 
+def test_images_behind_a_reshape_are_copied_to_sram_as_well() -> None:
+    def wide(b: Builder, x: Any) -> Any:
+        return b.depthwise(b.reshape(x, (1, 20, 40, 80)), kernel=9, stride=2)
+
+    assert _ratios("ethos-u85-1024", _made(wide, (1, 40, 20, 80))) == pytest.approx((1.0, 1.0), abs=0.01)
+
+
+def test_weights_of_one_pass_over_all_channels_are_copied() -> None:
+    data = _made(lambda b, x: b.depthwise(b.depthwise(x, kernel=5), kernel=7), (1, 16, 20, 256))
+    assert _ratios("ethos-u65-512", data)[1] == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u65-512"])
+def test_places_among_a_single_channel_are_not_searched(device: str) -> None:
+    data = _made(lambda b, x: b.arg_max(b.conv(x, 1)), (1, 40, 40, 16))
+    assert _ratios(device, data)[1] == pytest.approx(1.0, abs=0.03)
+
+
 def test_images_that_are_doubled_are_read_from_sram_four_times() -> None:
     data = _made(lambda b, x: b.resize_bilinear(x, (112, 80)), (1, 56, 40, 128))
     assert _ratios("ethos-u65-512", data) == pytest.approx((1.0, 1.0), abs=0.02)
