@@ -112,12 +112,6 @@ class Predictor:
         return tuple(entry.device for entry in entries)
 
     @property
-    def accelerators(self) -> tuple[str, ...]:
-        """The NPUs whose estimates its devices start from, as `extract_features` names them."""
-        places = {geometry_of(device.descriptors) for device in self.devices} - {None}
-        return tuple(GEOMETRY_NAMES[place] for place in places if place is not None)
-
-    @property
     def info(self) -> PredictorInfo:
         """Which predictor this is, as answers carry it."""
         manifest = self.manifest
@@ -145,11 +139,11 @@ class Predictor:
         """
         chosen = self._device_rows(devices)
         wanted = tuple(Metric) if metrics is None else tuple(parse_metric(name) for name in metrics)
-        arena = self._needs_arena(chosen, wanted)
+        arena, accelerators = self._needs_arena(chosen, wanted), self.accelerators(devices)
         predictions: list[Prediction] = []
         named = (_named(model) for model in _as_list(models))
         for group in grouped(named, lambda graph: graph.operators):
-            subjects = map(_or_raise, graph_subjects(group, arena=arena, accelerators=self.accelerators))
+            subjects = map(_or_raise, graph_subjects(group, arena=arena, accelerators=accelerators))
             predictions += self._predict_group(list(subjects), chosen, wanted, operators)
         return Report(predictor=self.info, predictions=tuple(predictions))
 
@@ -189,6 +183,12 @@ class Predictor:
     def needs_arena(self, devices: Sequence[str], metrics: Sequence[str]) -> bool:
         """Return whether features for these devices and metrics need what only the planner knows."""
         return self._needs_arena(self._device_rows(devices), [parse_metric(name) for name in metrics])
+
+    def accelerators(self, devices: Sequence[str] | None = None) -> list[str]:
+        """Return the NPUs whose estimates these devices start from, as `extract_features` names them."""
+        known = self.devices
+        places = {geometry_of(known[row].descriptors) for row in self._device_rows(devices)}
+        return [name for place, name in enumerate(GEOMETRY_NAMES) if place in places]
 
     def _needs_arena(self, rows: Sequence[int], metrics: Sequence[Metric]) -> bool:
         """Return whether any of these devices takes its memory from the planner, which is slow to run."""

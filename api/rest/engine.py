@@ -170,7 +170,7 @@ class Engine:
     def _predict(self, group: Sequence[tuple[_Task, NamedGraph]], choice: Choice) -> None:
         """Predict a group together; what is wrong with one of them stays with that one."""
         graphs, arena = [graph for _, graph in group], self._needs_arena(choice)
-        made = graph_subjects(graphs, arena=arena, accelerators=self.predictor.accelerators)
+        made = graph_subjects(graphs, arena=arena, accelerators=self.predictor.accelerators(choice.devices))
         known: list[_Task] = []
         subjects: list[Subject] = []
         for (task, _), found in zip(group, made, strict=True):

@@ -15,11 +15,10 @@ from perfsage.features import PHYSICAL_COLUMNS, GraphFeatures, extract_features,
 from perfsage.features.arrays import ACCELERATOR_COLUMNS
 from perfsage.features.npu import cycles
 from perfsage.features.npu.asked import REFERENCES
-from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.graph import Graph, read_graph, strip_weights
 from perfsage.graph.joining import join
 from perfsage.graph.lifetimes import NEVER, lifetimes
-from perfsage.predictor import NamedGraph, Predictor, graph_subjects, read_subject
+from perfsage.predictor import NamedGraph, Predictor, graph_subjects, load_predictor, read_subject
 from tests.graph import reader_models
 from tests.graph.costs_models import Op, Part, T, model_bytes
 from tests.graph.test_costs import CASES
@@ -97,9 +96,17 @@ def test_accelerators_that_nobody_asks_for_change_nothing() -> None:
 
 def test_a_predictor_asks_for_what_its_devices_need(predictor: Predictor) -> None:
     models = [build(seed) for seed in range(4)]
-    assert "u55_128" in predictor.accelerators and len(predictor.accelerators) < len(GEOMETRY_NAMES)
+    assert predictor.accelerators() == ["u55_128"] and not predictor.accelerators(["tflm"])
     asked = predictor.predict(models).predictions
     assert asked == predictor.predict_subjects([read_subject(model) for model in models])
+
+
+def test_answers_for_some_devices_are_those_among_all() -> None:
+    shipped, models = load_predictor(), [build(seed) for seed in range(3)]
+    names = ["ethos-u85-2048", "host-cpu"]
+    assert shipped.accelerators(names) == ["u85_2048"]
+    every = [p for p in shipped.predict(models).predictions if p.device.name in names]
+    assert sorted(every, key=str) == sorted(shipped.predict(models, names).predictions, key=str)
 
 
 def test_subgraphs_variables_and_what_is_left_out() -> None:
