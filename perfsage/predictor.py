@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfsage.answers import Subject, answer
 from perfsage.device import Device
-from perfsage.errors import PerfsageError, PredictorError, UnknownNameError
-from perfsage.features import GraphFeatures, batch_features, extract_many
+from perfsage.errors import InvalidInputError, PerfsageError, PredictorError, UnknownNameError
+from perfsage.features import PHYSICAL_COLUMNS, GraphFeatures, batch_features, extract_many
+from perfsage.features.arrays import CYCLE_COLUMNS
 from perfsage.features.npu.geometry import GEOMETRY_NAMES, geometry_of
 from perfsage.graph import Graph, read_graph
 from perfsage.graph.columns import Columns
@@ -34,6 +36,7 @@ from perfsage.models.session import NetworkSession
 from perfsage.prediction import ModelSummary, Prediction, PredictorInfo, Report
 
 Item = TypeVar("Item")
+_FIRST_CYCLES = PHYSICAL_COLUMNS.index(CYCLE_COLUMNS[0])
 ModelSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Graph
 """A path to a .tflite file, its bytes, or a graph that was read already."""
 
@@ -164,6 +167,7 @@ class Predictor:
         shares: bool = True,
     ) -> Iterator[Prediction]:
         batch = batch_features([subject.features for subject in subjects])
+        self._check_estimated(batch.physical[batch.offsets[:-1]], rows)
         raw = self.session.run(batch)
         trained = len(self.manifest.devices)
         base_rows = [row for row in rows if row < trained]
@@ -179,6 +183,18 @@ class Predictor:
                 else:
                     device, level = self.adapted[row - trained], self.calibration.level
                     yield answer_adapted(device, subject, raw, place, operators, metrics, level)
+
+    def _check_estimated(self, firsts: NDArray[np.floating], rows: Sequence[int]) -> None:
+        """Refuse features that lack what a device starts from: its costs would be taken for nothing.
+
+        `firsts` [graphs, len(PHYSICAL_COLUMNS)] are the first operators of each graph.
+        """
+        devices = self.devices
+        for row in rows:
+            place = geometry_of(devices[row].descriptors)
+            if place is not None and np.isnan(firsts[:, _FIRST_CYCLES + place]).any():
+                hint = f"Extract them with accelerators=[{GEOMETRY_NAMES[place]!r}], or ask for others."
+                raise InvalidInputError(f"the features lack an estimate for {devices[row].name}", hint=hint)
 
     def needs_arena(self, devices: Sequence[str], metrics: Sequence[str]) -> bool:
         """Return whether features for these devices and metrics need what only the planner knows."""

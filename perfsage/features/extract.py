@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,19 +46,25 @@ def extract_many(
 ) -> list[GraphFeatures | PerfsageError]:
     """Return the features of each graph, or why it has none; the same, bit for bit, as of each alone.
 
+    The arguments are those of `extract_features`; InvalidInputError for an accelerator that there is not.
     All of it is in memory at once: callers hand over some thousands of operators at a time.
     """
     if not graphs:
         return []
+    with estimating(accelerators):
+        return _extract_or_fail(graphs, weights, arena)
+
+
+def _extract_or_fail(
+    graphs: Sequence[Graph], weights: bool, arena: bool
+) -> list[GraphFeatures | PerfsageError]:
     try:
-        with estimating(accelerators):
-            return list(_extract(graphs, weights, arena))
+        return list(_extract(graphs, weights, arena))
     except PerfsageError as error:
         if len(graphs) == 1:
             return [error]
     # One of them is at fault: the others have features all the same.
-    given: dict[str, Any] = {"weights": weights, "arena": arena, "accelerators": accelerators}
-    return [found for graph in graphs for found in extract_many([graph], **given)]
+    return [found for graph in graphs for found in _extract_or_fail([graph], weights, arena)]
 
 
 def _extract(graphs: Sequence[Graph], weights: bool, arena: bool) -> list[GraphFeatures]:

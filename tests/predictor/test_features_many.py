@@ -101,6 +101,22 @@ def test_a_predictor_asks_for_what_its_devices_need(predictor: Predictor) -> Non
     assert asked == predictor.predict_subjects([read_subject(model) for model in models])
 
 
+def test_accelerators_that_there_are_not_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"'u85_77'.*") as caught:
+        extract_many([read_graph(build(1))], accelerators=["u55_128", "u85_77"])
+    assert "u85_2048" in str(caught.value.hint)
+
+
+def test_features_that_lack_an_estimate_are_refused() -> None:
+    shipped = load_predictor()
+    named = NamedGraph(read_graph(build(1)))
+    [subject] = graph_subjects([named], accelerators=shipped.accelerators(["ethos-u55-128"]))
+    assert not isinstance(subject, PerfsageError)
+    assert len(shipped.predict_subjects([subject], ["ethos-u55-128", "host-cpu"])) == 2
+    with pytest.raises(InvalidInputError, match="lack an estimate for ethos-u85-2048"):
+        shipped.predict_subjects([read_subject(build(2)), subject], ["ethos-u55-128", "ethos-u85-2048"])
+
+
 def test_answers_for_some_devices_are_those_among_all() -> None:
     shipped, models = load_predictor(), [build(seed) for seed in range(3)]
     names = ["ethos-u85-2048", "host-cpu"]

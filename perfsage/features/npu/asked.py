@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import numpy as np
 from numpy.typing import NDArray
 
+from perfsage.errors import InvalidInputError
 from perfsage.features.npu.geometry import GEOMETRIES, GEOMETRY_NAMES
 from perfsage.features.npu.work import SPILL_BYTES
 
@@ -19,7 +20,14 @@ _asked: ContextVar[frozenset[str]] = ContextVar("asked", default=frozenset(GEOME
 
 @contextmanager
 def estimating(names: Collection[str]) -> Iterator[None]:
-    """Estimate these accelerators and REFERENCES alone: all eleven take up to twice as long."""
+    """Estimate these accelerators and REFERENCES alone: all eleven take up to twice as long.
+
+    InvalidInputError for a name that none of them has.
+    """
+    if unknown := sorted(set(names) - set(GEOMETRY_NAMES)):
+        raise InvalidInputError(
+            f"no accelerator is called {unknown[0]!r}", hint=f"Known: {', '.join(GEOMETRY_NAMES)}."
+        )
     token = _asked.set(frozenset((*names, *REFERENCES)))
     try:
         yield

@@ -89,14 +89,8 @@ def work_of(
     share = copy_parts(draft, subgraph, operands, refused)
     spread_reductions(draft, operands)
     drop_padding(draft, subgraph, operands, np.asarray(refused.any(axis=1)))
-    ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
-    # The integers of a mean over channels stay inside, as rows.
-    ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
-    ends.source[phases] = LINEAR
-    ends.source_spill[phases] &= ~CROSSING_BITS[0]
     filled = filled_elements(draft, subgraph, operands, refused)
-    for source in (ends.source, ends.source_u85):
-        source[filled > 0] = LINEAR
+    ends = _ends(draft, subgraph, operands, refused, spills, filled > 0)
     merged, turned = turns(subgraph, operands, columns.attribute("adj_y").astype(bool), refused)
     return Work(
         kind=draft.kind,
@@ -116,6 +110,25 @@ def work_of(
         **_columns_of(ends),
         **_sides(draft, spans, _second(operands)),
     )
+
+
+def _ends(
+    draft: Draft,
+    subgraph: Subgraph,
+    operands: Operands,
+    refused: NDArray[np.bool_],
+    spills: Spills,
+    filled: NDArray[np.bool_],
+) -> Ends:
+    """Return the ends, some of which follow from what an operator became; `filled` bool[n] copy constants."""
+    ends = ends_of(draft, subgraph, operands, refused, spills.beyond)
+    # The integers of a mean over channels stay inside, as rows.
+    ends.target[operands.is_type("MEAN") & (draft.out[:, 2] == 1)] = LINEAR
+    phases = in_phases(subgraph, operands)
+    ends.source[phases | filled] = LINEAR
+    ends.source_u85[filled] = LINEAR
+    ends.source_spill[phases] &= ~CROSSING_BITS[0]
+    return ends
 
 
 def _of_sizes(operands: Operands, spills: Spills) -> dict[str, Any]:
