@@ -16,21 +16,12 @@ from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.features.npu.memory import LIVE_NAMES
 from perfsage.features.npz import read_npz, write_npz
 
-FEATURE_SCHEMA = "13"
+FEATURE_SCHEMA = "14"
 """Changes whenever a column is added, removed or computed differently."""
 
-CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, AWAITED_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS = (
-    tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED, "ahead")
-)
-
-ACCELERATOR_COLUMNS = (
-    *CYCLE_COLUMNS,
-    *NEAR_COLUMNS,
-    *FAR_COLUMNS,
-    *AWAITED_COLUMNS,
-    *CODED_COLUMNS,
-    *AHEAD_COLUMNS,
-)
+_KINDS = [tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED)]
+CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, AWAITED_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS, SRAM_COLUMNS = _KINDS
+ACCELERATOR_COLUMNS = tuple(name for kind in _KINDS for name in kind)
 PHYSICAL_COLUMNS = (
     "macs",
     "elementwise_ops",
@@ -42,6 +33,7 @@ PHYSICAL_COLUMNS = (
     "block_outputs",
     "coded_bytes",
     "channels",
+    "spanned_macs",
     *CPU_COLUMNS,
     *LIVE_NAMES,
     *ACCELERATOR_COLUMNS,
@@ -50,13 +42,14 @@ PHYSICAL_COLUMNS = (
 
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
-compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` and those
+compressing NPU codes them, `channels` those that need a scale and a bias, `spanned_macs` count zeros between
+kernel elements as well, and `block_live_bytes` and those
 after it what NPUs keep in SRAM (`memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
-accelerator before memory (`npu_costs`), `near_*`, `far_*` and `awaited_*` the bytes that it moves and waits
-for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*` those
-of weights that are in SRAM beside activations (`prefetch`), and what others have in it beside those of the
-last of REFERENCES. All of these are NaN for accelerators that nobody asked for. `CPU_COLUMNS` are what CPUs
-make of them (`cpu`).
+accelerator before memory (`npu_costs`), `near_*`, `far_*`, `awaited_*` and `sram_*` the bytes that it moves
+and waits for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*`
+those of weights that are in SRAM beside activations (`prefetch`), and what others have in it beside those of
+the last of REFERENCES. All of these are NaN for accelerators that nobody asked for. `CPU_COLUMNS` are what
+CPUs make of them (`cpu`).
 """
 
 GRAPH_COLUMNS = (

@@ -42,6 +42,7 @@ _LOGGED = tuple(
     name for name in PHYSICAL_COLUMNS if name not in ACCELERATOR_COLUMNS or name.endswith(REFERENCES)
 )
 _TAKEN = [PHYSICAL_COLUMNS.index(name) for name in _LOGGED]
+_BRICKS = PHYSICAL_COLUMNS.index("block_live_bytes")
 LOG_COLUMNS = (*_LOGGED, *_SHAPES, *_COUNTS, *_ATTRIBUTES)
 """These hold log(1 + x)."""
 PLAIN_COLUMNS = (
@@ -138,7 +139,9 @@ def _exact(
     exact = np.maximum(exact.astype(np.float64), 0.0)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
-    blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
+    attribute = subgraph.columns.attribute
+    dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1).astype(np.float64)
+    blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes, dilation)
     blocks[:, 2] *= coded_share(statistics)
     live = lifetimes(subgraph).live_bytes[:, None]
     return np.concatenate([exact, live, blocks, cpu_costs(subgraph, operands, shapes, exact)], axis=1)
@@ -155,7 +158,7 @@ def _plain(
         ((macs + elementwise + 1.0) / (read + written + 1.0))[:, None],
         1.0 + (macs / shapes[:, :4].prod(axis=1))[:, None],
         ((physical[:, 6] + 1.0) / (macs + 1.0))[:, None],
-        ((physical[:, 10] + 1.0) / (physical[:, 5] + 1.0))[:, None],
+        ((physical[:, _BRICKS] + 1.0) / (physical[:, 5] + 1.0))[:, None],
         np.ceil(sizes / _MULTIPLES) * _MULTIPLES / sizes,
         np.ceil(kernel / [2.0, 4.0]) * [2.0, 4.0] / kernel,
     ]

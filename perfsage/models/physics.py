@@ -22,6 +22,7 @@ from perfsage.features.arrays import (
     GRAPH_COLUMNS,
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
+    SRAM_COLUMNS,
 )
 from perfsage.features.cpu import CPU_COLUMNS
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
@@ -39,7 +40,15 @@ COMMON_TERMS = (
     "coded_bytes",
     "channels",
 )
-NPU_COLUMNS = (*CYCLE_COLUMNS, *NEAR_COLUMNS, *FAR_COLUMNS, *AWAITED_COLUMNS, *CODED_COLUMNS)
+NPU_COLUMNS = (
+    "spanned_macs",
+    *CYCLE_COLUMNS,
+    *NEAR_COLUMNS,
+    *FAR_COLUMNS,
+    *AWAITED_COLUMNS,
+    *CODED_COLUMNS,
+    *SRAM_COLUMNS,
+)
 LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
 TERMS = (*COMMON_TERMS, *CPU_COLUMNS, *NPU_COLUMNS, *LIVE_COLUMNS)
 """`CPU_COLUMNS` are what devices that no formula describes start from, beside `COMMON_TERMS`; `NPU_COLUMNS`
@@ -161,7 +170,7 @@ def energy_columns(descriptors: Mapping[str, float]) -> dict[str, int] | None:
     if geometry is None:
         return None
     outside = "dram" if "dram_bytes_per_cycle" in descriptors else "flash"
-    places = {"macs": "macs", "sram": NEAR_COLUMNS[geometry], outside: FAR_COLUMNS[geometry]}
+    places = {"macs": "spanned_macs", "sram": SRAM_COLUMNS[geometry], outside: FAR_COLUMNS[geometry]}
     return {name: TERMS.index(column) for name, column in places.items()}
 
 

@@ -47,7 +47,7 @@ def npu_columns(
     plan: Plan,
     more: Float64,
 ) -> Float64:
-    """Return float64[n, (2 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
+    """Return float64[n, (1 + len(FETCHED)) * len(GEOMETRIES)], kind by kind; 0 for what is `refused`.
 
     NaN for accelerators that are not `asked`.
 
@@ -60,6 +60,7 @@ def npu_columns(
     _wait_in_pieces(made, cost, pieces_of(subgraph, operands, work))
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
+    made[:, 2] += TABLE_BYTES * work.table[:, None]
     constants = constant_bytes(subgraph, operands, work, refused)
     made[:, 4] = stored_bytes(subgraph, operands, work, cost, coded, fetch, statistics)
     made[:, 4] += constants[:, IS_U85]
@@ -73,7 +74,8 @@ def npu_columns(
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
     np.maximum(made[:, 0], LEAST_CYCLES, out=made[:, 0])
-    np.copyto(made[:, :5], 0.0, where=refused[:, None, IS_U85])
+    for kinds in (slice(0, 5), slice(6, 7)):
+        np.copyto(made[:, kinds], 0.0, where=refused[:, None, IS_U85])
     made[:, :, ~asked()] = np.nan
     return made.reshape(len(coded), -1)
 
@@ -97,18 +99,22 @@ def _has_own_table(work: Work, operands: Operands) -> Flags:
 def _transfers(
     cost: dict[str, Float64], coded: Float64, fetch: Prefetch, repeats: Float64 | float
 ) -> Float64:
-    """Return what each row takes and moves, float64[n, 2 + len(FETCHED), d] with the last two still empty."""
+    """Return what each row takes and moves, float64[n, 1 + len(FETCHED), d] without `coded` and `ahead`."""
     once = coded * repeats
     again = np.where(fetch.kept, coded * cost["readings"], 0.0)
     late = np.maximum(coded - fetch.first, 0.0)
     direct = np.where(fetch.kept, 0.0, once * cost["readings"])
-    made = np.empty((len(coded), 2 + len(FETCHED), len(GEOMETRIES)))
+    made = np.empty((len(coded), 1 + len(FETCHED), len(GEOMETRIES)))
     made[:, 0] = fetch.cycles
     near = np.maximum(cost["near"] + again + np.where(fetch.kept, late, 0.0), cost["near_alone"])
     made[:, 1] = np.maximum(near, again * _NEAR_WEIGHTS)
     scale = cost["scale"] * fetch.scales
     far = cost["far"] + scale
-    made[:, 2] = np.maximum(far + np.where(fetch.kept, once, direct), cost["far_alone"])
+    # What is copied is read once outside, written inside and read there as often as there are blocks.
+    whole = np.where(fetch.kept, once + scale / np.maximum(cost["readings"], 1.0), 0.0)
+    read = once * cost["readings"] + scale
+    made[:, 2] = cost["far"] + np.where(fetch.kept, whole, read)
+    made[:, 6] = cost["near"] + np.where(fetch.kept, whole + read, 0.0)
     awaited = np.maximum(far + np.where(fetch.kept, late, direct), direct * _FAR_WEIGHTS)
     made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), scale * _FAR_SCALES)
     return made

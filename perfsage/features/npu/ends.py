@@ -34,6 +34,7 @@ class Ends:
     clamped: Flags
     chained: Float64
     chained_far: Float64
+    silent: Flags
     source: Int64
     target: Int64
     source_u85: Int64
@@ -83,6 +84,7 @@ def ends_of(
         clamped=clamped,
         chained=linked.length,
         chained_far=_chained_far(subgraph, operands, refused[:, 1], linked, spills),
+        silent=_silent(linked, table | (activation > 0)),
         source=source,
         target=target,
         source_u85=source_u85,
@@ -123,6 +125,16 @@ def _chained_far(
         far &= ~operands.constant[beside] & (operands.elements[beside] > 1)
         np.add.at(made, linked.root[rows[far]], operands.elements[beside[far]])
     return made
+
+
+def _silent(linked: Chains, after: Flags) -> Flags:
+    """Return which operators end with arithmetic that others do on the way out, bool[n].
+
+    Nothing may come `after` it. Of each of those that are done at once, Vela 5 counts but the first transfer.
+    """
+    last = np.arange(len(after))
+    np.maximum.at(last, linked.root, np.arange(len(after)))
+    return np.asarray((linked.length > 0) & ~after[last])
 
 
 def _deepen(draft: Draft, rows: Int64) -> None:

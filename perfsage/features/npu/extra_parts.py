@@ -31,7 +31,7 @@ def moving(
 
 
 def add_costs(made: Float64, rows: Int64, costs: Float64) -> None:
-    """Add such work to the columns of NPUs, float64[n, 6, d]; `costs` are those of `npu_costs` for `rows`."""
+    """Add such work to the columns of NPUs, float64[n, 7, d]; `costs` are those of `npu_costs` for `rows`."""
     column = {name: costs[:, place] for place, name in enumerate(COSTS)}
     near = np.maximum(column["near"], column["near_alone"])
     far = np.maximum(column["far"], column["far_alone"])
@@ -39,5 +39,5 @@ def add_costs(made: Float64, rows: Int64, costs: Float64) -> None:
     before = np.maximum(made[rows, 0], np.maximum(made[rows, 1] / _NEAR, made[rows, 3] / _FAR))
     after = np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _FAR))
     made[rows, 0] = np.where(after > 0, before + after, made[rows, 0])
-    for place, each in ((1, near), (2, far), (3, far)):
+    for place, each in ((1, near), (2, column["far"]), (3, far), (6, column["near"])):
         made[rows, place] += each

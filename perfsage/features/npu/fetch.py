@@ -28,10 +28,12 @@ from perfsage.features.npu.work import (
     round_up,
 )
 
-FETCHED = ("near", "far", "awaited", "coded")
-"""Bytes of activations and of copied weights, inside; of what comes from where constants are, and of
-activations at the graph's ends where these are in the same memory; as many as take as long as what of it an
-operator waits for; and of all that is stored: coded weights, scales, tables and other constants."""
+FETCHED = ("near", "far", "awaited", "coded", "ahead", "sram")
+"""Bytes inside that an operator waits for: activations and copied weights. Those outside, read and written:
+what comes from where constants are, and activations at the graph's ends where these are in the same memory;
+and as many as take as long as what of it an operator waits for. All that is stored: coded weights, scales,
+tables and other constants. Those of weights that are inside beside activations; and all that are read and
+written inside, waited for or not, which is what costs energy."""
 SCALE_BYTES = 10.0
 MOST_WRITTEN = 64
 
@@ -68,6 +70,7 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     both = _mean_waste(work, systems, blocks, far_in, read_waste)
     read = elements * np.where(work.binary, both, read_waste)
     written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide * work.larger
+    written = np.where(work.silent & (work.chained > 0), 0.0, written)
     scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
@@ -160,7 +163,8 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     blocked = area / work.enlarged**2 * stored(work.in_c, work.source) * count
     streamed = work.out_h * work.out_w * _kept(work, work.source) * (1.0 + work.binary * work.smaller)
     image = work.in_h * work.in_w * stored(work.in_c, work.source)
-    streamed = np.where(work.is_enlarged, image, streamed)
+    # What is added to zeros is broadcast, and counts as large as these.
+    streamed = np.where(work.is_enlarged & (work.beside == 0), image, streamed)
     read = np.where(work.kind == ELEMENTWISE, streamed, blocked)
     return np.where(work.kind == TRANSPOSED, work.in_h * work.in_w * work.in_c, read)
 

@@ -49,7 +49,7 @@ def costs_u55(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
     far = np.maximum(bytes_moved.enter_far, bytes_moved.leave_far)
     copied = np.stack([near, near, far, far], axis=1)
     cycles = np.where((work.kind == TRANSPOSED)[:, None], copied, streamed)
-    cycles = _with_softmaxes(once, cycles, geometries, softmax_u55)
+    cycles, bytes_moved = _with_softmaxes(once, cycles, bytes_moved, geometries, softmax_u55)
     elements = elements_u55(work, systems, blocks.part_kernel)
     return _by_operator(
         _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements), len(found)
@@ -78,7 +78,7 @@ def costs_u85(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
     element = _element_cycles(work, systems) + work.chained * systems.output_cycles[:, 0]
     blocked = cycles_u85(work, systems, element, blocks, micro, bytes_moved)
     cycles = _unblocked(work, systems, element, blocked[:, : len(TIMES)], blocks, bytes_moved)
-    cycles = _with_softmaxes(once, cycles, geometries, softmax_u85)
+    cycles, bytes_moved = _with_softmaxes(once, cycles, bytes_moved, geometries, softmax_u85)
     columns = _columns(work, blocks, cycles, blocked[:, len(TIMES) :], bytes_moved, elements, micro[:, 2])
     return _by_operator(columns * (work.kind != NOTHING)[:, None], len(found))
 
@@ -159,15 +159,20 @@ def _unblocked(
 def _with_softmaxes(
     work: Work,
     cycles: Float64,
+    bytes_moved: Moved,
     geometries: tuple[Geometry, ...],
     estimate: Callable[[Work, tuple[Geometry, ...]], Float64],
-) -> Float64:
-    """Return `cycles` float64[accelerators * n, 2], with what `estimate` says of softmaxes in their place."""
+) -> tuple[Float64, Moved]:
+    """Return `cycles` float64[accelerators * n, 4] and bytes, of softmaxes those that `estimate` says."""
     rows = np.flatnonzero(work.kind == SOFTMAX)
-    if len(rows):
-        table = cycles.reshape(len(geometries), len(work), -1)
-        table[:, rows] = estimate(work.take(rows), geometries)[:, :, None]
-    return cycles
+    if not len(rows):
+        return cycles, bytes_moved
+    took = estimate(work.take(rows), geometries)
+    there = (np.arange(len(geometries))[:, None] * len(work) + rows).ravel()
+    cycles[there] = took[0].reshape(-1, 1)
+    near, far = bytes_moved.near.copy(), bytes_moved.far.copy()
+    near[there], far[there] = took[1].ravel(), took[2].ravel()
+    return cycles, replace(bytes_moved, near=near, far=far)
 
 
 def _element_cycles(work: Work, systems: Systems) -> Float64:

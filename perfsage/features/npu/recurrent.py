@@ -50,11 +50,11 @@ _ARITHMETIC = np.array(
 of copying the first state, and for each of its units. Fitted to Vela on 11 sizes (8 to 256), within 8 %."""
 _CLAMP_CYCLES, _CLAMP_UNIT_CYCLES = 70.0, 2.6
 """What is done just before the next gate's layers, while their weights are on their way."""
-_MOVED_BYTES = 80.0
-"""Bytes of SRAM that a step's arithmetic reads and writes for each unit, about."""
 _TABLE_BYTES = 2 * 2048.0
 """U85 has tables of 16 bits for both functions."""
 _U85 = np.array(IS_U85, dtype=np.bool_)
+_MOVED_BYTES = np.where(_U85, 57.5, 80.0)
+"""Bytes of SRAM that a step's arithmetic reads and writes for each unit, on each of GEOMETRIES, about."""
 _NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
 _WRITTEN_INSIDE = np.array([g.edge.write_latency - g.near.write_latency for g in GEOMETRIES])
 """Cycles that a step saves where its result does not leave the graph."""
@@ -108,16 +108,19 @@ def recurrent_steps(
 
 
 def add_steps(made: Float64, steps: Steps, moved: Float64) -> None:
-    """Replace the rows of LSTMs in the columns of NPUs, float64[n, 6, d]; `moved` are those of `steps`."""
+    """Replace the rows of LSTMs in the columns of NPUs, float64[n, 7, d]; `moved` are those of `steps`."""
     lstms, times = steps.lstms, steps.lstms.times[:, None]
     second = moved.reshape(len(lstms.rows), 2, GATES, _GATE_ROWS, *moved.shape[1:])[:, 1]
     layers = second[:, :, :2].reshape(len(lstms.rows), 2 * GATES, *moved.shape[1:])
     waited = np.maximum(layers[:, :, 1] / _NEAR, layers[:, :, 3] / _FAR)
     cycles = np.maximum(layers[:, :, 0], waited).sum(axis=1) + steps.arithmetic
     made[lstms.rows, 0] = cycles * times + steps.first
-    for column in (1, 2, 3):
+    for column in (1, 2, 3, 6):
         made[lstms.rows, column] = layers[:, :, column].sum(axis=1) * times
-    made[lstms.rows, 1] += _MOVED_BYTES * (lstms.together * lstms.units)[:, None] * times
+    moved_inside = _MOVED_BYTES * (lstms.together * lstms.units)[:, None] * times
+    made[lstms.rows[:, None], (1, 6)] += moved_inside[:, None]
+    # One of both tables is always there, and the other one has to come.
+    made[lstms.rows, 2] += np.where(_U85, _TABLE_BYTES / 2.0, 0.0) * times
     made[lstms.rows, 4] = steps.stored
     made[lstms.rows, 5] = steps.fetch.ahead.reshape(len(lstms.rows), 2 * _ROWS, -1).max(axis=1)
 

@@ -19,6 +19,8 @@ from perfsage.graph import Subgraph
 TABLE_BYTES = 2048.0
 """Values of 16 bits go through a table of so many bytes."""
 _WEIGHT_BYTES = 36.0
+_MADE = (0, 1, 2, 3, 6)
+"""The columns of NPUs that parts have: all but what is stored, and what is copied ahead."""
 _U85 = np.array(IS_U85, dtype=np.bool_)
 _NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
 _SHORTS = np.array([1.0 if g.macs == 32 else 2.0 for g in GEOMETRIES])
@@ -26,7 +28,7 @@ _SHORTS = np.array([1.0 if g.macs == 32 else 2.0 for g in GEOMETRIES])
 
 
 def add_reductions(made: Float64, subgraph: Subgraph, operands: Operands, work: Work) -> None:
-    """Replace the rows of reductions in the columns of NPUs, float64[n, 6, d]."""
+    """Replace the rows of reductions in the columns of NPUs, float64[n, 7, d]."""
     rows = np.flatnonzero(operands.is_type(*REDUCTIONS))
     if not len(rows):
         return
@@ -42,14 +44,14 @@ def add_reductions(made: Float64, subgraph: Subgraph, operands: Operands, work: 
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     flat = [part for each in parts for part in each]
     costs = _costs(flat, _work(flat, work, np.repeat(rows, counts)))
-    made[rows, :4] = np.add.reduceat(costs, starts, axis=0)
+    made[rows[:, None], _MADE] = np.add.reduceat(costs, starts, axis=0)
     placed = rows[kinds[0][rows]]
     depth = operands.dimensions[operands.data[placed], 3][:, None]
     made[placed, 4] = np.where(_U85, 0.0, TABLE_BYTES + _WEIGHT_BYTES + SCALE_BYTES * depth)
 
 
 def _costs(parts: list[Part], work: Work) -> Float64:
-    """Return cycles and bytes of each part as in the columns of NPUs, float64[parts, 4, d].
+    """Return cycles and bytes of each part as in the columns of NPUs, float64[parts, len(_MADE), d].
 
     Bytes of weights are left out: these are few.
     """
@@ -58,17 +60,19 @@ def _costs(parts: list[Part], work: Work) -> Float64:
     times = np.where(_U85, [[part.new] for part in parts], [[part.old] for part in parts])
     shorts = np.where(_U85 | ~np.array([[part.shorts] for part in parts]), 1.0, _SHORTS)
     near_each, far_each = np.array([(part.near_each, part.far_each) for part in parts]).T[:, :, None]
-    near = np.maximum(cost["near"], cost["near_alone"]) * near_each * np.where(shorts > 1, 2.0, 1.0)
+    near_each = near_each * np.where(shorts > 1, 2.0, 1.0)
+    near = np.maximum(cost["near"], cost["near_alone"]) * near_each
     # U85 sums without scales.
     scales = np.where(_U85, 0.0, cost["scale"])
-    far = np.maximum(cost["far"] * far_each + scales, cost["far_alone"] * far_each)
+    outer = cost["far"] * far_each + scales
+    far = np.maximum(outer, cost["far_alone"] * far_each)
     # Products take longer, transfers do not.
     blocks = np.maximum(cost["blocks"], 1.0)
     given = cost["outputs"] / blocks, blocks, np.zeros(1), np.zeros(1)
     longer, before = (paced(times * cost["products"] / blocks, *given) for times in (shorts, 1.0))
     busy = np.where(_U85, cost["cycles"], cost["cycles_direct"]) + longer - before
     cycles = np.maximum(busy, np.maximum(near / _NEAR, far / _FAR))
-    return np.stack([cycles, near, far, far], axis=1) * times[:, None]
+    return np.stack([cycles, near, outer, far, cost["near"] * near_each], axis=1) * times[:, None]
 
 
 def _work(parts: list[Part], work: Work, rows: NDArray[np.int64]) -> Work:

@@ -45,6 +45,11 @@ class Sizes:
         return Sizes(**{name: np.concatenate([column] * times, axis=-1) for name, column in columns.items()})
 
 
+def taken(cycles: Float64, near: Float64 | float, far: Float64 | float) -> Float64:
+    """Return what operators of a softmax take, float64[3, n]: cycles, bytes inside and bytes outside."""
+    return np.stack([cycles, *(np.broadcast_to(bytes_, cycles.shape) for bytes_ in (near, far))])
+
+
 def sizes_of(work: Work) -> Sizes:
     """Return the sizes of each softmax; they are the same on all accelerators."""
     rows = work.out_h * work.out_w

@@ -1,7 +1,8 @@
-"""Cycles of a softmax of 8 bits on Ethos-U55 and U65, by Arm's own estimate (see `softmax`).
+"""What a softmax of 8 bits takes on Ethos-U55 and U65, by Arm's own estimate (see `softmax`).
 
 Each of its operators takes as long as its outputs, as issuing its blocks or as what it moves, whichever is
 most. These accelerators cannot broadcast both operands: a tensor of zeros is read from where constants are.
+All functions but the smallest return what `taken` does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.fetch import MOST_WRITTEN, Moved, moved
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.geometry import OUTPUT_KINDS, Geometry
-from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of
+from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of, taken
 from perfsage.features.npu.systems import Systems, systems_of
 from perfsage.features.npu.work import (
     ELEMENTWISE,
@@ -47,7 +48,7 @@ class _Block:
 
 
 def softmax_u55(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
-    """Return the cycles of each softmax on each accelerator, float64[accelerators, n]."""
+    """Return what each softmax takes on each accelerator, float64[3, accelerators, n] as `taken` does."""
     count, times = len(work), len(geometries)
     sizes = sizes_of(work)
     systems = systems_of(geometries, count)
@@ -64,7 +65,7 @@ def softmax_u55(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
         + _reciprocal(sizes, systems, _described(row, sizes.row_shape, systems))
         + _multiplied(many, sizes, systems, integers, _described(flat, sizes.shape, systems))
     )
-    return np.asarray(total.reshape(times, count))
+    return np.asarray(total.reshape(-1, times, count))
 
 
 def _streamed(work: Work, geometry: Geometry) -> Blocks:
@@ -120,7 +121,7 @@ def _largest(work: Work, geometries: tuple[Geometry, ...], systems: Systems) -> 
     element = systems.output_cycles[:, _MAX_POOL]
     cycles = cycles_u55(pooled, systems, element, blocks, bytes_moved)[:, 0]
     memory = np.maximum(bytes_moved.near / systems.near.rate, bytes_moved.far / systems.far.rate)
-    return np.asarray(np.maximum(cycles, memory))
+    return taken(np.maximum(cycles, memory), bytes_moved.near, bytes_moved.far)
 
 
 def _exponentials(work: Work, sizes: Sizes, systems: Systems, bytes_: Blocks, block: _Block) -> Float64:
@@ -135,14 +136,15 @@ def _exponentials(work: Work, sizes: Sizes, systems: Systems, bytes_: Blocks, bl
     largest = np.where(sizes.rows == 1, BRICK, largest)
     written = INTEGER_BYTES * sizes.kept
     element = np.maximum(systems.output_cycles[:, _ADD], systems.table_cycles)
-    inside = (np.where(outside, 0.0, values + largest) + written) / near.rate
-    beyond = np.where(outside, values + largest, 0.0) / far.rate
-    difference = np.maximum(np.maximum(element * sizes.kept, inside), beyond)
+    inside = np.where(outside, 0.0, values + largest) + written
+    beyond = np.where(outside, values + largest, 0.0)
+    waits = np.maximum(inside / near.rate, beyond / far.rate)
+    difference = taken(np.maximum(element * sizes.kept, waits), inside, beyond)
     two, scalar = systems.integer_cycles[:, 1], np.where(sizes.flat, INTEGER_BYTES, INTEGER_BYTES * BRICK)
-    memory = (written + INTEGER_BYTES * sizes.elements) / near.rate
-    shift = np.maximum(two * sizes.elements, np.maximum(memory, scalar * block.scalar_waste / far.rate))
+    inside, beyond = written + INTEGER_BYTES * sizes.elements, scalar * block.scalar_waste
+    shift = np.maximum(two * sizes.elements, np.maximum(inside / near.rate, beyond / far.rate))
     issued = _issued(sizes.elements, _scalar_transfer(systems, block), two, block)
-    return np.asarray(difference + np.maximum(shift, issued))
+    return np.asarray(difference + taken(np.maximum(shift, issued), inside, beyond))
 
 
 def _summed(whole: Work, geometries: tuple[Geometry, ...], systems: Systems) -> Float64:
@@ -161,8 +163,8 @@ def _summed(whole: Work, geometries: tuple[Geometry, ...], systems: Systems) -> 
     cycles = cycles_u55(sums, systems, systems.output_cycles[:, _OTHER], blocks, bytes_moved)[:, 0]
     across = ceil_div(sums.out_h, blocks.height) * ceil_div(sums.out_w, blocks.width)
     kept = np.where(rows > FEW_ELEMENTS, rows, BRICK * rows)
-    memory = INTEGER_BYTES * (across * high * wide * sums.in_c + kept) / near.rate
-    return np.asarray(np.maximum(cycles, memory))
+    memory = INTEGER_BYTES * (across * high * wide * sums.in_c + kept)
+    return taken(np.maximum(cycles, memory / near.rate), memory, 0.0)
 
 
 def _reciprocal(sizes: Sizes, systems: Systems, block: _Block) -> Float64:
@@ -174,13 +176,13 @@ def _reciprocal(sizes: Sizes, systems: Systems, block: _Block) -> Float64:
     scalar = _scalar_transfer(systems, block)
 
     def took(each: Float64, elements: Float64, integers: Float64, transfer: Float64) -> Float64:
-        issued = _issued(elements, transfer, each, block)
-        return np.maximum(np.maximum(each * elements, issued), INTEGER_BYTES * integers / near.rate)
+        issued, bytes_ = _issued(elements, transfer, each, block), INTEGER_BYTES * integers
+        return taken(np.maximum(np.maximum(each * elements, issued), bytes_ / near.rate), bytes_, 0.0)
 
     # A single integer as the second operand is not read again.
     pair = np.where(single, bricks, 2.0 * bricks)
-    beside = np.where(single, 0.0, INTEGER_BYTES * BRICK * block.scalar_waste / far.rate)
-    constant = np.maximum(took(two, bricks, 2.0 * bricks, scalar), beside)
+    beside = np.where(single, 0.0, INTEGER_BYTES * BRICK * block.scalar_waste)
+    constant = np.maximum(took(two, bricks, 2.0 * bricks, scalar), taken(beside / far.rate, 0.0, beside))
     from_constant = took(two, bricks, bricks, scalar)
     both = took(two, bricks, pair + bricks, inner)
     leading = took(one, bricks, rows + bricks, inner) + took(two, rows, rows, scalar)
@@ -194,10 +196,12 @@ def _multiplied(work: Work, sizes: Sizes, systems: Systems, integers: Blocks, bl
     near, far, two = systems.near, systems.far, systems.integer_cycles[:, 1]
     kept, bytes_kept = sizes.kept, INTEGER_BYTES * sizes.kept
     second = np.where(sizes.rows == 1, INTEGER_BYTES * BRICK, bytes_kept)
-    product = np.maximum(two * kept, (2.0 * bytes_kept + second) / near.rate)
+    moved_ = 2.0 * bytes_kept + second
+    product = taken(np.maximum(two * kept, moved_ / near.rate), moved_, 0.0)
     enter = far.read_latency + np.floor(INTEGER_BYTES * block.filled * block.waste / far.rate)
-    zeros = INTEGER_BYTES * sizes.elements * block.waste / far.rate
-    widened = np.maximum(np.maximum(two * kept, _issued(kept, enter, two, block)), zeros)
+    zeros = INTEGER_BYTES * sizes.elements * block.waste
+    cycles = np.maximum(np.maximum(two * kept, _issued(kept, enter, two, block)), zeros / far.rate)
+    widened = taken(cycles, INTEGER_BYTES * sizes.elements + bytes_kept, zeros)
     return product + widened + _written(work, sizes, systems, integers, bytes_kept + second)
 
 
@@ -217,6 +221,6 @@ def _written(work: Work, sizes: Sizes, systems: Systems, integers: Blocks, read:
     filled = filled * np.minimum(integers.depth, work.out_c)
     leave = np.where(outside, far.write_latency + np.floor(filled * waste / far.rate), 0.0)
     issued = elements * (leave / (integers.height * integers.width * integers.depth) + two) / 4.0
-    memory = (np.where(outside, 0.0, written) + read) / near.rate
-    cycles = np.maximum(np.maximum(two * elements, issued), memory)
-    return np.asarray(np.maximum(cycles, np.where(outside, written, 0.0) / far.rate))
+    inside, beyond = np.where(outside, 0.0, written) + read, np.where(outside, written, 0.0)
+    waits = np.maximum(inside / near.rate, beyond / far.rate)
+    return taken(np.maximum(np.maximum(two * elements, issued), waits), inside, beyond)

@@ -1,7 +1,8 @@
-"""Cycles of a softmax of 8 bits on Ethos-U85, by Arm's own estimate (see `softmax`).
+"""What a softmax of 8 bits takes on Ethos-U85, by Arm's own estimate (see `softmax`).
 
 Channels are put first where that makes the search for the largest value quick, and several operators are done
 at once, one after the other on the way out. The larger ones have what does not fit into SRAM in DRAM.
+All functions but the smallest return what `taken` does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from perfsage.features.npu.fitted_u85 import fitted_blocks, fitted_sums
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, FEW_CHANNELS, LEAST_TURNED, LINEAR
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.pace import paced
-from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of
+from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of, taken
 from perfsage.features.npu.softmax_spills import Places, places_of, turned_spills, written
 from perfsage.features.npu.systems import MemoryRows, Systems, systems_of
 from perfsage.features.npu.work import INTEGER_BYTES, POOLING, Flags, Float64, Work, ceil_div, round_up
@@ -29,7 +30,7 @@ BRICK_BYTES = INTEGER_BYTES * BRICK
 
 
 def softmax_u85(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
-    """Return the cycles of each softmax on each accelerator, float64[accelerators, n]."""
+    """Return what each softmax takes on each accelerator, float64[3, accelerators, n] as `taken` does."""
     count, times = len(work), len(geometries)
     systems = systems_of(geometries, count)
     sizes = sizes_of(work).tiled(times)
@@ -45,7 +46,7 @@ def softmax_u85(work: Work, geometries: tuple[Geometry, ...]) -> Float64:
         + _reciprocal(sizes, systems, places)
         + _multiplied(many, sizes, systems, geometries, places)
     )
-    return np.asarray(total.reshape(times, count))
+    return np.asarray(total.reshape(-1, times, count))
 
 
 def _took(
@@ -55,11 +56,13 @@ def _took(
     made: tuple[Float64, Flags],
 ) -> Float64:
     """Return cycles, or those of what is read and written, each in bytes and whether it lies in DRAM."""
-    longest = cycles
+    longest, bytes_ = cycles, []
     for memory, beyond in ((systems.near, False), (systems.far, True)):
         reads = sum((np.where(there == beyond, size, 0.0) for size, there in read), np.zeros(len(cycles)))
-        longest = np.maximum(longest, _moving(memory, reads, np.where(made[1] == beyond, made[0], 0.0)))
-    return longest
+        written_ = np.where(made[1] == beyond, made[0], 0.0)
+        longest = np.maximum(longest, _moving(memory, reads, written_))
+        bytes_.append(reads + written_)
+    return taken(longest, *bytes_)
 
 
 def _moving(memory: MemoryRows, read: Float64, made: Float64) -> Float64:
@@ -123,7 +126,7 @@ def _pooled(work: Work, before: Work | None, geometries: tuple[Geometry, ...], s
     cycles = cycles_u85(work, systems, systems.output_cycles[:, 0], blocks, micro, bytes_moved)[:, 0]
     near = np.maximum(bytes_moved.near, bytes_moved.near_alone) / systems.near.rate
     far = np.maximum(bytes_moved.far, bytes_moved.far_alone) / systems.far.rate
-    return np.asarray(np.maximum(cycles, np.maximum(near, far)))
+    return taken(np.maximum(cycles, np.maximum(near, far)), bytes_moved.near, bytes_moved.far)
 
 
 def _exponentials(work: Work, sizes: Sizes, systems: Systems, bricks: Flags, places: Places) -> Float64:
@@ -167,19 +170,23 @@ def _summed(work: Work, geometries: tuple[Geometry, ...], systems: Systems, plac
 def _reciprocal(sizes: Sizes, systems: Systems, places: Places) -> Float64:
     """What is done with one integer a row: Newton's method, three times."""
     one, two, passed, _ = systems.integer_cycles.T
-    bricks, rows = sizes.bricks, sizes.row_kept
+    bricks, rows, single = sizes.bricks, sizes.row_kept, sizes.rows == 1
     kept, linear = INTEGER_BYTES * bricks, INTEGER_BYTES * rows
     inside, there, late = places.never, places.rows, places.exponentials
-    outside = systems.far.burst * systems.far.reading / systems.far.rate
+    # What ends with arithmetic on the way out does not count as written (see `Work.silent`).
+    silent = (np.zeros(len(rows)), inside)
     # The second of two single integers comes from where constants are.
-    alone = np.where(sizes.rows == 1, outside, 0.0)
-    counted = _took(systems, one * bricks, ((linear, inside),), (kept, inside))
+    burst = np.where(single, systems.far.burst, 0.0)
+    alone = taken(burst * systems.far.reading / systems.far.rate, 0.0, burst)
+    more = np.where(single, 0.0, kept)
+    counted = _took(systems, one * bricks, ((np.where(single, 0.0, linear), inside),), (kept, inside))
     counted += _took(systems, two * rows, ((linear, inside),), (written(linear, late), late))
-    halved = _took(systems, (passed + two) * bricks, ((linear + kept, inside),), (kept, there))
-    started = _took(systems, (passed + two) * bricks, ((kept, there),), (kept, there))
-    step = _took(systems, (3.0 * passed + two) * bricks, ((3.0 * kept, there),), (kept, there))
-    added = _took(systems, two * bricks, ((2.0 * kept, there),), (kept, there))
-    last = _took(systems, two * rows, ((2.0 * kept, there),), (written(linear, late), late))
+    read = np.where(single, 0.0, linear + kept)
+    halved = _took(systems, (passed + two) * bricks, ((read, inside),), silent)
+    started = _took(systems, (passed + two) * bricks, ((more, there),), silent)
+    step = _took(systems, (3.0 * passed + two) * bricks, ((2.0 * more + kept, there),), silent)
+    added = _took(systems, two * bricks, ((more + kept, there),), (kept, there))
+    last = _took(systems, two * rows, ((more + kept, there),), (written(linear, late), late))
     ahead = np.maximum(halved, alone) + np.maximum(started, alone)
     return np.asarray(counted + ahead + 3.0 * step + 2.0 * added + last)
 
@@ -204,6 +211,7 @@ def _multiplied(
     enter = np.where(places.exponentials, far.read_latency + np.floor(filled / far.rate), 0.0)
     issued = elements * (np.maximum(enter, leave) / (area * deep) + 2.0 * passed) / 4.0
     second = np.where(sizes.flat, INTEGER_BYTES, BRICK_BYTES) * sizes.rows + INTEGER_BYTES * sizes.rows
+    second = np.where(sizes.rows == 1, 0.0, second)
     read = (INTEGER_BYTES * sizes.kept + second, places.exponentials)
-    made = (np.where(work.target == EDGE, sizes.elements, elements), places.never)
+    made = (np.zeros(len(elements)), places.never)
     return _took(systems, np.maximum(2.0 * passed * elements, issued), (read,), made)

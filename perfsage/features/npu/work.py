@@ -74,6 +74,8 @@ class Work:
     chained: Float64
     chained_far: Float64
     """Elements from DRAM that those read which U85 does on the way out."""
+    silent: Flags
+    """Whether the last of those reads something of its own: what it writes is not counted then."""
     beside: Float64
     groups: Float64
     batch: Float64
