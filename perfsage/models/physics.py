@@ -24,7 +24,7 @@ from perfsage.features.arrays import (
     PHYSICAL_COLUMNS,
     SRAM_COLUMNS,
 )
-from perfsage.features.cpu import CPU_COLUMNS
+from perfsage.features.cpu import CPU_COLUMNS, HEAP_COLUMNS
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
 from perfsage.features.npu.memory import LIVE_NAMES
 
@@ -50,9 +50,13 @@ NPU_COLUMNS = (
     *SRAM_COLUMNS,
 )
 LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
-TERMS = (*COMMON_TERMS, *CPU_COLUMNS, *NPU_COLUMNS, *LIVE_COLUMNS)
+TERMS = (*COMMON_TERMS, *CPU_COLUMNS, *HEAP_COLUMNS, *NPU_COLUMNS, *LIVE_COLUMNS)
 """`CPU_COLUMNS` are what devices that no formula describes start from, beside `COMMON_TERMS`; `NPU_COLUMNS`
-what only a described Ethos-U accelerator does, `LIVE_COLUMNS` memories."""
+what only a described Ethos-U accelerator does, `LIVE_COLUMNS` memories, of which the largest counts."""
+KEPT_TERMS = ("operators", *HEAP_COLUMNS)
+"""What lies in memory for good beside that."""
+KEPT_BYTES = 64.0
+"""Bytes that an operator keeps where nothing else is known: little, which the network may correct."""
 FITTED_TERMS = (*COMMON_TERMS, *CPU_COLUMNS)
 """Those whose rates are fitted, the first in TERMS."""
 TABLE_BYTES = 0.01
@@ -184,6 +188,20 @@ def memory_rates(descriptors: Mapping[str, float]) -> NDArray[np.float64]:
         inner = GEOMETRIES[geometry].far.is_dram
         rates[TERMS.index(LIVE_NAMES[2 * IS_U85[geometry] + inner])] = 1.0
         rates[TERMS.index(AHEAD_COLUMNS[geometry])] = 1.0
+    return rates
+
+
+def fit_memory(
+    live: NDArray[np.float64], totals: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the bytes of memory per unit of each term that explain `values` float64[graphs] best.
+
+    `live` float64[graphs] are the largest live bytes, and `totals` as for `fit_rates`: what a runtime keeps
+    for good adds up over a graph.
+    """
+    places = [TERMS.index(name) for name in ("live_bytes", *KEPT_TERMS)]
+    rates = np.zeros(len(TERMS))
+    rates[places] = fit_costs(np.column_stack([live, totals[:, places[1:]]]), values)
     return rates
 
 

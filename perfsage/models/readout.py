@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from perfsage.models.physics import COMMON_TERMS, FITTED_TERMS
+from perfsage.models.physics import COMMON_TERMS, FITTED_TERMS, KEPT_TERMS, LIVE_COLUMNS, TERMS
 
 if TYPE_CHECKING:
     from perfsage.models.gnn import GraphTensors
@@ -26,7 +26,7 @@ CORRECTION_LIMIT = 6.0
 DOUBT = 0.03
 """A correction of this size is halved, smaller ones nearly vanish: what the network cannot tell from noise
 is left to the formulas."""
-PERSISTENT_BYTES = 64.0
+KEPT = [TERMS.index(name) for name in KEPT_TERMS]
 TINY = 1e-30
 OVERLAP = 4
 """The exponent of the power mean of the common terms of a latency."""
@@ -76,7 +76,8 @@ def read_out(hidden: Tensor, inputs: GraphTensors, table: DeviceTable, spread: n
     devices, width, graphs = table.log_limits.shape[0], hidden.shape[1], inputs.sizes.shape[0]
     corrections = _corrections(hidden, table)
     costs = _costs(inputs, table, corrections[:, :, :3])
-    persistent = PERSISTENT_BYTES * corrections[:, :, 4].exp()
+    kept = inputs.terms[:, KEPT] @ table.log_rates[:, 3, KEPT].exp().T
+    persistent = kept * corrections[:, :, 4].exp()
     sums = torch.cat([costs.flatten(1), persistent, hidden, hidden * hidden], dim=1)
     sums = torch.zeros(graphs, sums.shape[1], device=sums.device).index_add(0, inputs.graph, sums)
     parts = torch.split(sums, [3 * devices, devices, width, width], dim=1)
@@ -123,7 +124,8 @@ def _latency(terms: Tensor, rates: Tensor, concurrent: Tensor) -> Tensor:
 
 def _peaks(inputs: GraphTensors, table: DeviceTable, corrections: Tensor) -> Tensor:
     """Return the logarithm of the largest corrected live bytes of each graph, [g, d]."""
-    live = inputs.terms @ table.log_rates[:, 3].exp().T
+    count = len(LIVE_COLUMNS)
+    live = inputs.terms[:, -count:] @ table.log_rates[:, 3, -count:].exp().T
     live = torch.minimum((live + 1.0).log(), table.log_limits) + corrections
     graphs = inputs.graph[:, None].expand(-1, live.shape[1])
     none = torch.full((inputs.sizes.shape[0], live.shape[1]), NO_PEAK, device=live.device)

@@ -9,13 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from perfsage.device import Device
+from perfsage.features.arrays import GRAPH_COLUMNS
 from perfsage.features.npu.geometry import geometry_of
 from perfsage.models.gnn import GraphNetwork, NetworkOptions
 from perfsage.models.physics import (
+    KEPT_BYTES,
     TERMS,
     concurrent_terms,
     energy_columns,
     fit_costs,
+    fit_memory,
     fit_rates,
     memory_limit_bytes,
     memory_rates,
@@ -87,14 +90,14 @@ def descriptor_matrix(devices: Sequence[Device], names: Sequence[str]) -> NDArra
 
 
 def _log_rates(corpus: Corpus, devices: Sequence[Device]) -> NDArray[np.float32]:
-    """Return float32[devices, 4, terms]: what is described of a latency, a storage and a memory.
+    """Return float32[devices, 4, terms] of a latency, an energy, a storage and a memory: what is described.
 
     All other rates are fitted, per device or jointly for those that are described.
     """
     totals = corpus.term_totals()
     rates = np.full((len(devices), len(ADDITIVE) + 1, len(TERMS)), np.nan)
-    rates[:, len(ADDITIVE)] = [memory_rates(device.descriptors) for device in devices]
     labels = np.exp(corpus.log_labels.astype(np.float64))
+    rates[:, len(ADDITIVE)] = _memory_rates(corpus, totals, labels[:, :, 2], devices)
     units = [unit_rates(device.descriptors) for device in devices]
     stored = [storage_rates(device.descriptors) for device in devices]
     known = (units, _energy_rates(totals, labels, devices), stored)
@@ -113,6 +116,23 @@ def _log_rates(corpus: Corpus, devices: Sequence[Device]) -> NDArray[np.float32]
             if found is not None:
                 rates[i, row] = found
     return np.log(np.where(np.nan_to_num(rates) > 0, rates, 1e-30)).astype(np.float32)
+
+
+def _memory_rates(
+    corpus: Corpus, totals: NDArray[np.float64], labels: NDArray[np.float64], devices: Sequence[Device]
+) -> NDArray[np.float64]:
+    """Return the bytes of memory per unit of each term, float64[devices, terms].
+
+    They are fitted where nothing is described; `labels` float64[graphs, devices] are in bytes.
+    """
+    rates = np.stack([memory_rates(device.descriptors) for device in devices])
+    rates[:, TERMS.index("operators")] = KEPT_BYTES
+    live = corpus.flat.totals[:, GRAPH_COLUMNS.index("live_peak_bytes")].astype(np.float64)
+    for index, device in enumerate(devices):
+        known = np.isfinite(labels[:, index])
+        if geometry_of(device.descriptors) is None and known.any():
+            rates[index] = fit_memory(live[known], totals[known], labels[known, index])
+    return rates
 
 
 def _energy_rates(

@@ -36,7 +36,7 @@ def accesses_of(
     inner = within | linked.within
     made = np.zeros((len(root), reads.shape[1]))
     alone = np.flatnonzero(busy & ~inner)
-    written = result[last[alone]]
+    written = result[last[alone[~linked.silent[alone]]]]
     np.add.at(made, root[written], size[written, None])
     read = np.where(reads > 0, reads, size[data, None])
     np.add.at(made, root[data[alone]], read[alone])

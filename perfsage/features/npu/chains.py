@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.depths import deepened
 from perfsage.features.npu.formats import ARITHMETIC, makers, rows_as_image
 from perfsage.features.npu.fusing import made_of_several, own_activation
+from perfsage.features.npu.resizing import BILINEAR, NEAREST
 from perfsage.features.operands import Operands, remembered
 from perfsage.graph import Subgraph
 
@@ -29,13 +30,15 @@ class Chains:
     """Who does what: `within` bool[n] is done by another, `root` int64[n] says by which.
 
     `length` float64[n] counts the others that one does, and `beside` int64[n] is what those read that they
-    do not follow, else the absent tensor.
+    do not follow, else the absent tensor. `silent` bool[n] says whose last one is arithmetic with nothing
+    after it: of each of those that one does, Vela 5 counts but the first transfer, so not what it writes.
     """
 
     within: NDArray[np.bool_]
     root: NDArray[np.int64]
     length: NDArray[np.float64]
     beside: NDArray[np.int64]
+    silent: NDArray[np.bool_]
 
 
 @remembered
@@ -50,8 +53,9 @@ def chains(
     maker, elements = makers(subgraph, operands, refused), operands.elements
     sources = np.stack([operands.data, operands.second], axis=1)
     fitting = (operands.readers[sources] == 1) & (elements[sources] == elements[operands.result][:, None])
-    # Nothing is done on the way out of several operators, nor of another shape.
+    # Nothing is done on the way out of several operators, nor of another shape, nor of what resizes.
     unfit = made_of_several(subgraph, operands) | rows_as_image(subgraph, operands)
+    unfit |= operands.is_type(BILINEAR, NEAREST)
     fitting &= ~unfit[maker[sources]]
     # Shapes are the same if both get another one: an activation of its own does.
     deep = deepened(subgraph, operands, owner) | own_activation(subgraph, operands)
@@ -69,7 +73,12 @@ def chains(
     for _ in range(_LONGEST):
         link = link[link]
     length = np.bincount(link[within], minlength=count).astype(np.float64)
-    return Chains(within, link, length, np.where(within, other, operands.absent))
+    followed = subgraph.columns.attribute("fused_activation_function") > 0
+    followed[owner[owner != rows]] = True
+    last = rows.copy()
+    np.maximum.at(last, link, rows)
+    silent = (length > 0) & ~followed[last]
+    return Chains(within, link, length, np.where(within, other, operands.absent), silent)
 
 
 def _tensors_read(operands: Operands) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ class Ends:
     clamped: Flags
     chained: Float64
     chained_far: Float64
+    chained_spill: Int64
     silent: Flags
     source: Int64
     target: Int64
@@ -67,6 +68,7 @@ def ends_of(
     source_u85, target_u85, beside_u85, result = _formats(
         subgraph, operands, refused[:, 1], linked.root[owner], u85=True
     )
+    chained_far, chained_spill = _chained_far(subgraph, operands, refused[:, 1], linked, spills)
     wholes = written_share(subgraph, operands, refused[:, 1], result, target_u85)
     kind_u85 = kinds_u85(draft.kind, operands.is_type(BILINEAR, NEAREST))
     kind_u85[joined_in_place(subgraph, operands, refused)] = NOTHING
@@ -83,8 +85,9 @@ def ends_of(
         table=table,
         clamped=clamped,
         chained=linked.length,
-        chained_far=_chained_far(subgraph, operands, refused[:, 1], linked, spills),
-        silent=_silent(linked, table | (activation > 0)),
+        chained_far=chained_far,
+        chained_spill=chained_spill,
+        silent=linked.silent,
         source=source,
         target=target,
         source_u85=source_u85,
@@ -114,9 +117,12 @@ def _formats(
 
 def _chained_far(
     subgraph: Subgraph, operands: Operands, refused: Flags, linked: Chains, spills: Int64
-) -> Float64:
-    """Return the elements that what is done on the way out of each operator reads from DRAM, float64[n]."""
-    made = np.zeros(len(refused))
+) -> tuple[Float64, Int64]:
+    """Return the elements that what is done on the way out of each operator reads from DRAM, float64[n].
+
+    And at which limits the others lie there as well, int64[n] as `spills`.
+    """
+    made, limits = np.zeros(len(refused)), np.zeros(len(refused), dtype=np.int64)
     rows = np.flatnonzero(linked.within)
     if len(rows):
         formats = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=True))
@@ -124,17 +130,8 @@ def _chained_far(
         far = (formats[beside] == EDGE) | (spills[beside] & CROSSING_BITS[1] > 0)
         far &= ~operands.constant[beside] & (operands.elements[beside] > 1)
         np.add.at(made, linked.root[rows[far]], operands.elements[beside[far]])
-    return made
-
-
-def _silent(linked: Chains, after: Flags) -> Flags:
-    """Return which operators end with arithmetic that others do on the way out, bool[n].
-
-    Nothing may come `after` it. Of each of those that are done at once, Vela 5 counts but the first transfer.
-    """
-    last = np.arange(len(after))
-    np.maximum.at(last, linked.root, np.arange(len(after)))
-    return np.asarray((linked.length > 0) & ~after[last])
+        np.bitwise_or.at(limits, linked.root[rows[~far]], spills[beside[~far]])
+    return made, limits
 
 
 def _deepen(draft: Draft, rows: Int64) -> None:

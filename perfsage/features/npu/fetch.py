@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.blocks import Blocks
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
+from perfsage.features.npu.geometry import OUTPUT_KINDS
 from perfsage.features.npu.systems import Systems
 from perfsage.features.npu.work import (
     DEPTHWISE,
@@ -35,6 +36,7 @@ and as many as take as long as what of it an operator waits for. All that is sto
 tables and other constants. Those of weights that are inside beside activations; and all that are read and
 written inside, waited for or not, which is what costs energy."""
 SCALE_BYTES = 10.0
+_MAX_POOL = OUTPUT_KINDS.index("max_pool")
 MOST_WRITTEN = 64
 
 
@@ -74,9 +76,12 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
     # What is done on the way out reads its second operand.
-    second = work.chained * work.out_h * work.out_w * stored(work.out_c, work.target)
+    each = work.out_h * work.out_w * stored(work.out_c, work.target)
+    second = work.chained * each
     chained = work.chained_far * (systems.far.is_dram & ~systems.is_u65)
     second, chained = np.maximum(second - chained, 0.0), chained * _chained_waste(work, systems, blocks)
+    spilled = np.minimum(np.where(work.chained_spill & systems.spill_bit > 0, each, 0.0), second)
+    second, chained = second - spilled, chained + spilled
     beside = work.beside * constant_waste(work, systems.far.burst, blocks)
     outside = systems.far.is_dram
     filled = fills(work)
@@ -86,11 +91,15 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
     far_written = np.where(far_out & outside, written, 0.0)
     near_read, near_written = read + beside + constant + chained - far_read + second, written - far_written
     near, far = systems.near, systems.far
+    # What arithmetic reads, and what is chained to others, comes through a channel of its own.
+    streams = (work.kind == ELEMENTWISE) & (work.binary | (work.output < _MAX_POOL))
+    near_alone = np.where(streams, near_read, np.maximum(near_read - second, second))
+    far_alone = np.where(streams, far_read, np.maximum(far_read - chained, chained))
     return Moved(
         near_read + near_written,
-        np.maximum(near_read * near.reading, near_written * near.writing),
+        np.maximum(near_alone * near.reading, near_written * near.writing),
         far_read + far_written,
-        np.maximum(far_read * far.reading, far_written * far.writing),
+        np.maximum(far_alone * far.reading, far_written * far.writing),
         round_up(scales, BRICK),
         over_image,
         elements / np.where(work.is_matrix, ceil_div(work.out_c, blocks.depth), 1.0),

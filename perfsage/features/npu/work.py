@@ -74,6 +74,8 @@ class Work:
     chained: Float64
     chained_far: Float64
     """Elements from DRAM that those read which U85 does on the way out."""
+    chained_spill: NDArray[np.int64]
+    """At which limits one of them reads more from there, as `source_spill`."""
     silent: Flags
     """Whether the last of those reads something of its own: what it writes is not counted then."""
     beside: Float64
