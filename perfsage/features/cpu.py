@@ -20,7 +20,6 @@ from perfsage.features.npu.work import Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
-HEAP_COLUMNS: Final[tuple[str, ...]] = ()
 CPU_COLUMNS: Final = ("matrix_ns", "window_ns", "element_ns", "begin_ns", "fetch_ns")
 """Multiplied matrices, depthwise windows and everything else; an inference, which the first operator begins;
 weights that come from beyond the core's own cache. They add up."""

@@ -32,7 +32,9 @@ def test_arithmetic_is_chained_on_u85_alone_to_what_runs_right_before() -> None:
     assert features.cost("cycles_u85_256")[row] == LEAST_CYCLES
     assert features.cost("cycles_u55_128")[row] > LEAST_CYCLES
     alone, _ = _made(lambda b, x: b.conv(b.tanh(x), 8))
-    assert features.cost("near_u85_256")[last] > alone.cost("near_u85_256")[0]
+    assert features.cost("cycles_u85_256")[last] > alone.cost("cycles_u85_256")[0]
+    # It reads a second tensor, and what it writes does not count.
+    assert features.cost("sram_u85_256")[last] == alone.cost("sram_u85_256")[0]
     assert features.cost("near_u55_128")[last] == alone.cost("near_u55_128")[0]
 
 
