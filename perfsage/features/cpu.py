@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.cpu_elements import element_costs
+from perfsage.features.cpu_heap import heap_bytes
 from perfsage.features.cpu_tiles import Tiling, tiling
 from perfsage.features.npu.work import Float64
 from perfsage.features.operands import Operands
@@ -23,6 +24,8 @@ from perfsage.graph import Subgraph
 CPU_COLUMNS: Final = ("matrix_ns", "window_ns", "element_ns", "begin_ns", "fetch_ns")
 """Multiplied matrices, depthwise windows and everything else; an inference, which the first operator begins;
 weights that come from beyond the core's own cache. They add up."""
+HEAP_COLUMNS: Final = ("heap_bytes",)
+"""What is kept on the heap beside the tensors (`cpu_heap`)."""
 
 _BEGIN_NS: Final = 370.0
 _CACHE_BYTES: Final = 5e5
@@ -32,7 +35,7 @@ _FETCH_NS: Final = 0.0033
 
 
 def cpu_costs(subgraph: Subgraph, operands: Operands, shapes: Float64, exact: Float64) -> Float64:
-    """Return float64[n, len(CPU_COLUMNS)] from the shapes and the first five of PHYSICAL_COLUMNS.
+    """Return CPU_COLUMNS and HEAP_COLUMNS, float64[n, ...], from the first five of PHYSICAL_COLUMNS, `exact`.
 
     `shapes` float64[n, 11] are those that Operands.shapes returns.
     """
@@ -40,12 +43,13 @@ def cpu_costs(subgraph: Subgraph, operands: Operands, shapes: Float64, exact: Fl
     strides = np.maximum(np.stack([attribute("stride_h"), attribute("stride_w")], axis=1), 1)
     tiles = tiling(operands, shapes, strides.astype(np.float64))
     starts = subgraph.operator_starts
-    made = np.empty((len(shapes), len(CPU_COLUMNS)))
+    made = np.empty((len(shapes), len(CPU_COLUMNS) + len(HEAP_COLUMNS)))
     made[:, 0], made[:, 1] = tiles.matrix_ns, tiles.window_ns
     made[:, 2] = element_costs(operands, shapes, exact)
     made[:, 3] = 0.0
     made[starts[:-1], 3] = _BEGIN_NS
     made[:, 4] = _FETCH_NS * _fetched(tiles, starts)
+    made[:, 5] = heap_bytes(subgraph, operands, shapes, tiles)
     return made
 
 
