@@ -140,8 +140,9 @@ def _exact(
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
-    live = lifetimes(subgraph).live_bytes[:, None]
-    return np.concatenate([exact, live, blocks, cpu_costs(subgraph, operands, shapes, exact)], axis=1)
+    lives = lifetimes(subgraph)
+    costs_of_cpu = cpu_costs(subgraph, operands, shapes, exact, lives)
+    return np.concatenate([exact, lives.live_bytes[:, None], blocks, costs_of_cpu], axis=1)
 
 
 def _plain(

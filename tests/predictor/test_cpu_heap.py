@@ -49,6 +49,43 @@ def test_operators_without_weights_keep_little() -> None:
     assert kept(lambda b, x: b.resize_bilinear(x, (20, 20))) == 2500 + 36 * 400
 
 
+def live(*layers: Layer) -> float:
+    """Return the most that tensors take beyond input and output, in tensors of 10 x 10 x 20."""
+    made = extract_features(network(*layers)).cost("heap_live_bytes").max() / 2000
+    return float(made) - 2
+
+
+def conv(b: Builder, x: Tensor) -> Tensor:
+    return b.conv(x, 20, kernel=1)
+
+
+def test_what_passes_between_operators_has_a_workspace_beside_input_and_output() -> None:
+    assert live(conv) == 0
+    assert live(conv, conv) == 1
+    assert live(conv, conv, conv) == 2
+
+
+def test_results_are_written_over_what_nobody_reads_again() -> None:
+    assert live(conv, lambda b, x: b.tanh(x), conv) == 1
+    assert live(conv, lambda b, x: b.add(x, conv(b, x)), conv) == 2
+    assert live(conv, lambda b, x: b.mul(x, b.tanh(x)), conv) == 2
+    assert live(conv, lambda b, x: b.mul(x, b.logistic(x)), conv) == 1
+
+
+def test_a_convolution_pads_by_itself() -> None:
+    def padded(b: Builder, x: Tensor) -> Tensor:
+        return b.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+    assert live(conv, padded, lambda b, x: b.depthwise(x, kernel=3, padding="valid"), conv) == 2
+    assert live(conv, padded, lambda b, x: b.tanh(x), lambda b, x: b.max_pool(x, kernel=3, stride=1)) > 2
+
+
+def test_what_is_left_to_litert_takes_its_tensors_from_the_arena() -> None:
+    # The output is there all the time, and so is the input.
+    assert live(conv, lambda b, x: b.hard_swish(x), conv) == 2
+    assert live(conv, conv, lambda b, x: b.hard_swish(x), conv, conv) == 3
+
+
 def test_a_network_counts_once_and_graphs_do_not_change_each_other() -> None:
     layers: list[Layer] = [lambda b, x: b.conv(x, 24, kernel=3), lambda b, x: b.hard_swish(x)]
     graphs = [network(*layers, side=side) for side in (8, 11, 14)]
