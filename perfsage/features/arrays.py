@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.errors import InvalidInputError
-from perfsage.features.cpu import CPU_COLUMNS
+from perfsage.features.cpu import CPU_COLUMNS, HEAP_COLUMNS
 from perfsage.features.npu.fetch import FETCHED
 from perfsage.features.npu.geometry import GEOMETRY_NAMES
 from perfsage.features.npu.memory import LIVE_NAMES
@@ -35,6 +35,7 @@ PHYSICAL_COLUMNS = (
     "channels",
     "spanned_macs",
     *CPU_COLUMNS,
+    *HEAP_COLUMNS,
     *LIVE_NAMES,
     *ACCELERATOR_COLUMNS,
 )
@@ -49,7 +50,7 @@ accelerator before memory (`npu_costs`), `near_*`, `far_*`, `awaited_*` and `sra
 and waits for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*`
 those of weights that are in SRAM beside activations (`prefetch`), and what others have in it beside those of
 the last of REFERENCES. All of these are NaN for accelerators that nobody asked for. `CPU_COLUMNS` are what
-CPUs make of them (`cpu`).
+CPUs make of them (`cpu`), `HEAP_COLUMNS` what these keep on the heap.
 """
 
 GRAPH_COLUMNS = (

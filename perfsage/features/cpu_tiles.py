@@ -45,24 +45,36 @@ _MANY_BYTES: Final = 256e3
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Nanoseconds of matrices and of depthwise windows, and the bytes of packed weights, each float64[n]."""
+    """Nanoseconds of matrices and of depthwise windows, and the bytes of packed weights, each float64[n].
+
+    `packed_outputs` float64[n] are the outputs that these are packed for, with those that fill the last tile;
+    `gathers`, `windows` and `transposes` bool[n] are which look their rows up: tiles, depthwise windows and
+    transposed convolutions.
+    """
 
     matrix_ns: Float64
     window_ns: Float64
     packed_bytes: Float64
+    packed_outputs: Float64
+    gathers: NDArray[np.bool_]
+    windows: NDArray[np.bool_]
+    transposes: NDArray[np.bool_]
 
 
 def tiling(operands: Operands, shapes: Float64, strides: Float64) -> Tiling:
     """Return what each operator takes; `strides` float64[n, 2] are 1 where there are none."""
     kinds, window = _kinds(operands, shapes, strides)
-    basis, packed = _matrix_basis(operands, shapes, strides, kinds)
+    basis, packed, outputs = _matrix_basis(operands, shapes, strides, kinds)
     window_ns, rows = np.zeros(len(kinds)), np.flatnonzero(window)
     if len(rows):
         counted = _window_basis(shapes[rows])
         steps = np.searchsorted(_WINDOWS, shapes[rows, 7] * shapes[rows, 8])
         window_ns[rows] = (counted * _WINDOW_NS[steps]).sum(axis=1)
-        packed[rows] = counted[:, 0] / counted[:, 2] * _OUTPUTS * _WINDOWS[steps]
-    return Tiling((basis * _MATRIX_NS[kinds]).sum(axis=1), window_ns, packed)
+        outputs[rows] = counted[:, 0] / counted[:, 2] * _OUTPUTS
+        packed[rows] = outputs[rows] * _WINDOWS[steps]
+    gathers = (kinds == _DIRECT) | (kinds == _GROUPED)
+    matrix_ns = (basis * _MATRIX_NS[kinds]).sum(axis=1)
+    return Tiling(matrix_ns, window_ns, packed, outputs, gathers, window, kinds == _TRANSPOSED)
 
 
 def _kinds(
@@ -87,8 +99,8 @@ def _kinds(
 
 def _matrix_basis(
     operands: Operands, shapes: Float64, strides: Float64, kinds: NDArray[np.int64]
-) -> tuple[Float64, Float64]:
-    """Return what `_MATRIX_NS` is the price of, float64[n, 9], and the bytes of packed weights."""
+) -> tuple[Float64, Float64, Float64]:
+    """Return what `_MATRIX_NS` is the price of, float64[n, 9], and packed weights' bytes and outputs."""
     taps, grouped = shapes[:, 7] * shapes[:, 8], kinds == _GROUPED
     depth = np.where(grouped, 1.0, shapes[:, 9])
     split = grouped | operands.is_type("CONV_2D")
@@ -106,7 +118,8 @@ def _matrix_basis(
     made[:, 5], made[:, 6], made[:, 7] = row_tiles, output_tiles, 1.0
     results = rows * shapes[:, 3]
     made[:, 8] = np.where(results > _MANY_BYTES, results, 0.0)
-    return made, np.where(kinds > 0, output_tiles * _OUTPUTS * steps * _DEPTH, 0.0)
+    outputs = np.where(kinds > 0, output_tiles * _OUTPUTS, 0.0)
+    return made, outputs * steps * _DEPTH, outputs
 
 
 def _rows(shapes: Float64, strides: Float64, kinds: NDArray[np.int64]) -> tuple[Float64, Float64, Float64]:

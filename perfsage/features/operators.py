@@ -143,8 +143,9 @@ def _exact(
     dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1).astype(np.float64)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes, dilation)
     blocks[:, 2] *= coded_share(statistics)
-    live = lifetimes(subgraph).live_bytes[:, None]
-    return np.concatenate([exact, live, blocks, cpu_costs(subgraph, operands, shapes, exact)], axis=1)
+    lives = lifetimes(subgraph)
+    costs_of_cpu = cpu_costs(subgraph, operands, shapes, exact, lives)
+    return np.concatenate([exact, lives.live_bytes[:, None], blocks, costs_of_cpu], axis=1)
 
 
 def _plain(

@@ -24,7 +24,7 @@ from perfsage.features.arrays import (
     PHYSICAL_COLUMNS,
     SRAM_COLUMNS,
 )
-from perfsage.features.cpu import CPU_COLUMNS, HEAP_COLUMNS
+from perfsage.features.cpu import CPU_COLUMNS
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, geometry_of
 from perfsage.features.npu.memory import LIVE_NAMES
 
@@ -49,11 +49,13 @@ NPU_COLUMNS = (
     *CODED_COLUMNS,
     *SRAM_COLUMNS,
 )
-LIVE_COLUMNS = ("live_bytes", *LIVE_NAMES, *AHEAD_COLUMNS)
-TERMS = (*COMMON_TERMS, *CPU_COLUMNS, *HEAP_COLUMNS, *NPU_COLUMNS, *LIVE_COLUMNS)
+FITTED_LIVE = ("live_bytes", "heap_live_bytes")
+"""What devices that are not described may hold at once: all that is alive, or what LiteRT does on a CPU."""
+LIVE_COLUMNS = (*FITTED_LIVE, *LIVE_NAMES, *AHEAD_COLUMNS)
+TERMS = (*COMMON_TERMS, *CPU_COLUMNS, "heap_bytes", *NPU_COLUMNS, *LIVE_COLUMNS)
 """`CPU_COLUMNS` are what devices that no formula describes start from, beside `COMMON_TERMS`; `NPU_COLUMNS`
 what only a described Ethos-U accelerator does, `LIVE_COLUMNS` memories, of which the largest counts."""
-KEPT_TERMS = ("operators", *HEAP_COLUMNS)
+KEPT_TERMS = ("operators", "heap_bytes")
 """What lies in memory for good beside that."""
 KEPT_BYTES = 64.0
 """Bytes that an operator keeps where nothing else is known: little, which the network may correct."""
@@ -196,13 +198,19 @@ def fit_memory(
 ) -> NDArray[np.float64]:
     """Return the bytes of memory per unit of each term that explain `values` float64[graphs] best.
 
-    `live` float64[graphs] are the largest live bytes, and `totals` as for `fit_rates`: what a runtime keeps
-    for good adds up over a graph.
+    `live` float64[graphs, len(FITTED_LIVE)] are the largest of each, of which one is chosen, and `totals` as
+    for `fit_rates`: what a runtime keeps for good adds up over a graph.
     """
-    places = [TERMS.index(name) for name in ("live_bytes", *KEPT_TERMS)]
-    rates = np.zeros(len(TERMS))
-    rates[places] = fit_costs(np.column_stack([live, totals[:, places[1:]]]), values)
-    return rates
+    kept = [TERMS.index(name) for name in KEPT_TERMS]
+    best, least = np.zeros(len(TERMS)), np.inf
+    for name, most in zip(FITTED_LIVE, live.T, strict=True):
+        columns = np.column_stack([most, totals[:, kept]])
+        fitted = fit_costs(columns, values)
+        error = np.abs(columns @ fitted / values - 1.0).mean()
+        if error < least:
+            best, least = np.zeros(len(TERMS)), error
+            best[[TERMS.index(name), *kept]] = fitted
+    return best
 
 
 def memory_limit_bytes(descriptors: Mapping[str, float]) -> float:

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from perfsage.device import Device
-from perfsage.features.arrays import GRAPH_COLUMNS
 from perfsage.features.npu.geometry import geometry_of
 from perfsage.models.gnn import GraphNetwork, NetworkOptions
 from perfsage.models.physics import (
+    FITTED_LIVE,
     KEPT_BYTES,
     TERMS,
     concurrent_terms,
@@ -127,7 +127,8 @@ def _memory_rates(
     """
     rates = np.stack([memory_rates(device.descriptors) for device in devices])
     rates[:, TERMS.index("operators")] = KEPT_BYTES
-    live = corpus.flat.totals[:, GRAPH_COLUMNS.index("live_peak_bytes")].astype(np.float64)
+    columns = [TERMS.index(name) for name in FITTED_LIVE]
+    live = np.maximum.reduceat(corpus.terms[:, columns].astype(np.float64), corpus.flat.offsets[:-1])
     for index, device in enumerate(devices):
         known = np.isfinite(labels[:, index])
         if geometry_of(device.descriptors) is None and known.any():
