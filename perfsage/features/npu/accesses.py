@@ -9,12 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from perfsage.features.npu.cascades import Ranges
-from perfsage.features.npu.chains import chains
+from perfsage.features.npu.chains import Chains, chains
 from perfsage.features.npu.formats import ALIASES, JOINTS, PARTS
 from perfsage.features.npu.fusing import fused
 from perfsage.features.npu.work import Flags, Float64
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
+
+
+def linked_by(subgraph: Subgraph, operands: Operands, refused: Flags) -> Chains:
+    """Return what is done on the way out of what, where `refused` bool[n] is what the CPU does."""
+    within, maker = fused(subgraph, operands, refused)
+    return chains(subgraph, operands, refused, np.where(within, maker, np.arange(len(refused))))
 
 
 def accesses_of(
@@ -28,7 +34,7 @@ def accesses_of(
     rows, root = np.arange(len(refused)), ranges.root
     data, second, result = operands.data, operands.second, operands.result
     within, maker = fused(subgraph, operands, refused)
-    linked = chains(subgraph, operands, refused, np.where(within, maker, rows))
+    linked = linked_by(subgraph, operands, refused)
     owner = linked.root[np.where(within, maker, rows)]
     last = rows.copy()
     np.maximum.at(last, owner, rows)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import coded_share
-from perfsage.features.npu.accesses import accesses_of
+from perfsage.features.npu.accesses import accesses_of, linked_by
 from perfsage.features.npu.asked import REFERENCE_LIMIT
 from perfsage.features.npu.cascade_steps import Steps, steps_of
 from perfsage.features.npu.cascades import is_tight
@@ -62,7 +62,8 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
 
     def placed(ahead: Float64, reads: Float64) -> Spills:
         accesses = accesses_of(subgraph, operands, refused[:, 1], ranges, stored, reads)
-        return spilled(operands, ranges, stripes, crossed, ahead, accesses)
+        chained = linked_by(subgraph, operands, refused[:, 1]).within
+        return spilled(operands, ranges, stripes, crossed, ahead, accesses, chained)
 
     nothing = np.zeros((len(refused), len(SPILL_BYTES)))
     # What room weights find is known once it is known how many bytes they have.

@@ -69,11 +69,13 @@ def spilled(
     crossed: Int64,
     ahead: Float64,
     accesses: Float64,
+    chained: Flags,
 ) -> Spills:
     """Return what lies in DRAM where not everything fits into SRAM, and what is `crossed` by the CPU's work.
 
-    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case, and `accesses`
-    float64[tensors + 1, limits] those of each root that are read and written.
+    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case, `accesses`
+    float64[tensors + 1, limits] those of each root that are read and written, and `chained` bool[n] what is
+    done on the way out of another.
     """
     made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
@@ -83,7 +85,8 @@ def spilled(
     ]
     if not tight:
         return Spills(made, saved, heights, room)
-    both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent)
+    # What comes from the operator before was in no memory.
+    both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent) & ~chained
     pairs = np.stack([operands.data[both], operands.second[both]])
     for place in tight:
         striped = stripes[place]
