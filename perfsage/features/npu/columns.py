@@ -60,7 +60,7 @@ def npu_columns(
     _wait_in_pieces(made, cost, pieces_of(subgraph, operands, work))
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
-    made[:, 2] += TABLE_BYTES * work.table[:, None]
+    made[:, 2] += TABLE_BYTES * (waits | work.table[:, None])
     constants = constant_bytes(subgraph, operands, work, refused)
     made[:, 4] = stored_bytes(subgraph, operands, work, cost, coded, fetch, statistics)
     made[:, 4] += constants[:, IS_U85]
