@@ -22,6 +22,7 @@ FEATURE_SCHEMA = "14"
 _KINDS = [tuple(f"{kind}_{name}" for name in GEOMETRY_NAMES) for kind in ("cycles", *FETCHED)]
 CYCLE_COLUMNS, NEAR_COLUMNS, FAR_COLUMNS, AWAITED_COLUMNS, CODED_COLUMNS, AHEAD_COLUMNS, SRAM_COLUMNS = _KINDS
 ACCELERATOR_COLUMNS = tuple(name for kind in _KINDS for name in kind)
+MAC_COLUMNS = ("spanned_macs_u55", "spanned_macs_u85")
 PHYSICAL_COLUMNS = (
     "macs",
     "elementwise_ops",
@@ -33,7 +34,7 @@ PHYSICAL_COLUMNS = (
     "block_outputs",
     "coded_bytes",
     "channels",
-    "spanned_macs",
+    *MAC_COLUMNS,
     *CPU_COLUMNS,
     *HEAP_COLUMNS,
     *LIVE_NAMES,
@@ -43,8 +44,8 @@ PHYSICAL_COLUMNS = (
 
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
-compressing NPU codes them, `channels` those that need a scale and a bias, `spanned_macs` count zeros between
-kernel elements as well, and `block_live_bytes` and those
+compressing NPU codes them, `channels` those that need a scale and a bias, `spanned_macs_*` count zeros
+that fill kernels or inputs up as well, on U55 and U65 and on U85, and `block_live_bytes` and those
 after it what NPUs keep in SRAM (`memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
 accelerator before memory (`npu_costs`), `near_*`, `far_*`, `awaited_*` and `sram_*` the bytes that it moves
 and waits for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*`

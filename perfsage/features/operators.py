@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.arrays import ACCELERATOR_COLUMNS, PHYSICAL_COLUMNS
-from perfsage.features.blocks import block_costs
+from perfsage.features.blocks import block_costs, spanned_macs
 from perfsage.features.coding import coded_share
 from perfsage.features.cpu import cpu_costs
 from perfsage.features.npu.asked import REFERENCES
@@ -99,7 +99,7 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     shapes = operands.shapes(windows(subgraph))
     statistics = weight_columns(subgraph, operands.weight, weights)
     refused, npu = npu_estimate(subgraph, operands, statistics)
-    physical = np.concatenate([_exact(subgraph, operands, costs, shapes, statistics), npu], axis=1)
+    physical = np.concatenate([_exact(subgraph, operands, costs, shapes, statistics, refused), npu], axis=1)
     source, target = edges(columns)
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
@@ -133,19 +133,20 @@ def _exact(
     costs: OperatorCosts,
     shapes: NDArray[np.float64],
     statistics: NDArray[np.float32],
+    refused: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return the columns of PHYSICAL_COLUMNS that do not depend on what NPUs do, float64[n, ...]."""
+    """Return PHYSICAL_COLUMNS before those of NPUs, float64[n, ...]; `refused` as in `refusals`."""
     exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
     exact = np.maximum(exact.astype(np.float64), 0.0)
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
-    attribute = subgraph.columns.attribute
-    dilation = np.stack([attribute(f"dilation_{axis}_factor") for axis in "hw"], axis=1).astype(np.float64)
-    blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes, dilation)
+    blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
     lives = lifetimes(subgraph)
     costs_of_cpu = cpu_costs(subgraph, operands, shapes, exact, lives)
-    return np.concatenate([exact, lives.live_bytes[:, None], blocks, costs_of_cpu], axis=1)
+    spanned = spanned_macs(operands, shapes, exact[:, 0], subgraph.columns)[:, None]
+    done = np.where(refused, 0.0, spanned)
+    return np.concatenate([exact, lives.live_bytes[:, None], blocks, done, costs_of_cpu], axis=1)
 
 
 def _plain(

@@ -20,6 +20,7 @@ from perfsage.features.arrays import (
     CYCLE_COLUMNS,
     FAR_COLUMNS,
     GRAPH_COLUMNS,
+    MAC_COLUMNS,
     NEAR_COLUMNS,
     PHYSICAL_COLUMNS,
     SRAM_COLUMNS,
@@ -41,7 +42,7 @@ COMMON_TERMS = (
     "channels",
 )
 NPU_COLUMNS = (
-    "spanned_macs",
+    *MAC_COLUMNS,
     *CYCLE_COLUMNS,
     *NEAR_COLUMNS,
     *FAR_COLUMNS,
@@ -176,7 +177,8 @@ def energy_columns(descriptors: Mapping[str, float]) -> dict[str, int] | None:
     if geometry is None:
         return None
     outside = "dram" if "dram_bytes_per_cycle" in descriptors else "flash"
-    places = {"macs": "spanned_macs", "sram": SRAM_COLUMNS[geometry], outside: FAR_COLUMNS[geometry]}
+    macs = MAC_COLUMNS[IS_U85[geometry]]
+    places = {"macs": macs, "sram": SRAM_COLUMNS[geometry], outside: FAR_COLUMNS[geometry]}
     return {name: TERMS.index(column) for name, column in places.items()}
 
 
