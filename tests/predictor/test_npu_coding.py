@@ -99,6 +99,20 @@ def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
     assert ours == pytest.approx(theirs, rel=0.03)
 
 
+@pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u65-512", "ethos-u85-256", "ethos-u85-1024"])
+@pytest.mark.parametrize(("channels", "kernel"), [(128, (3, 9)), (64, 3), (40, 7)])
+def test_zeros_that_fill_up_kernels_are_coded_together(
+    device: str, channels: int, kernel: int | tuple[int, int]
+) -> None:
+    b = Builder(dtype="int8", seed=3)
+    b.output(b.conv(b.input((1, 12, 12, channels)), 64, kernel=kernel))
+    data = b.finish()
+    name = device.removeprefix("ethos-").replace("-", "_")
+    ours = extract_features(read_graph(data)).cost(f"coded_{name}").sum()
+    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    assert ours == pytest.approx(theirs, rel=0.003)
+
+
 @pytest.mark.parametrize("spread", [0.2, 0.5])
 def test_large_weights_are_told_from_their_sample(spread: float) -> None:
     data = _convolution((4, 128, 256, 3), 0.0, spread)
