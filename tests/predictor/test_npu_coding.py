@@ -100,11 +100,11 @@ def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u65-512", "ethos-u85-256", "ethos-u85-1024"])
-@pytest.mark.parametrize(("channels", "kernel"), [(128, (3, 9)), (64, 3), (40, 7)])
+@pytest.mark.parametrize(("channels", "kernel"), [(128, (3, 9)), (40, 7)])
 def test_zeros_that_fill_up_kernels_are_coded_together(
     device: str, channels: int, kernel: int | tuple[int, int]
 ) -> None:
-    b = Builder(dtype="int8", seed=3)
+    b = Builder(dtype="int8", seed=3, spread=0.4)
     b.output(b.conv(b.input((1, 12, 12, channels)), 64, kernel=kernel))
     data = b.finish()
     name = device.removeprefix("ethos-").replace("-", "_")
