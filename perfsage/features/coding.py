@@ -37,6 +37,8 @@ are what samples of normally distributed weights take, of 64 to 4,096 weights ou
 _MOST_SUITED_BITS, _HALF_SUITED = 100.0, 128.0
 _FEW_BITS = 4.5
 """What a palette of few weights takes more for each."""
+_MANY_STREAMS = 4.0
+"""So many streams rarely all agree on runs where these are worth about as much as none."""
 SECTION = float(1 << 17)
 """Weights that are looked at together."""
 _CHANCE = 2.0
@@ -184,13 +186,31 @@ def _bits(
     zeros, others = weights * share, weights * (1.0 - share)
     in_runs = added + zeros * (1.0 - (1.0 - share) ** 2)
     common = _common(weights, each, columns)
-    runs = (zeros + added > RUN_THRESHOLD * common * weights) & (in_runs >= (zeros + added) / 2)
+    runs = _run_chance(zeros + added, common * weights, weights / np.maximum(each, 1.0))
+    runs = np.where(in_runs >= (zeros + added) / 2, runs, 0.0)
     clumped = added / np.maximum(others, 1.0)
     lengths = first = _run_bits(share, clumped, 0)
     for exponent in range(1, _RUN_PARAMETERS):
         lengths = np.minimum(lengths, _run_bits(share, clumped, exponent))
     lengths = np.where(padding.at_end, first, lengths)
-    return np.where(runs, others * (8.0 * columns["nonzero"] + lengths), plain)
+    return plain + runs * (others * (8.0 * columns["nonzero"] + lengths) - plain)
+
+
+def _run_chance(zeros: Float64, common: Float64, streams: Float64) -> Float64:
+    """Return which share of so many `streams` has enough zeros for runs, [n, d], for counts in all of them.
+
+    Of several streams some have and some have not where these are just about enough.
+    """
+    many = streams >= _MANY_STREAMS
+    spread = np.sqrt(np.maximum((zeros + RUN_THRESHOLD**2 * common) * streams, 1.0))
+    beyond = zeros - RUN_THRESHOLD * common
+    return np.where(many, _normal(beyond / spread), beyond > 0)
+
+
+def _normal(x: Float64) -> Float64:
+    """Return about how likely a normally distributed number is below x."""
+    x = np.clip(x, -6.0, 6.0)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.79788 * x + 0.035677 * x**3)))
 
 
 def _run_bits(share: Float64, clumped: Float64, exponent: int) -> Float64:

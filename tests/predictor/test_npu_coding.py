@@ -113,6 +113,18 @@ def test_zeros_that_fill_up_kernels_are_coded_together(
     assert ours == pytest.approx(theirs, rel=0.003)
 
 
+def test_some_of_several_streams_have_runs_where_zeros_just_suffice() -> None:
+    errors = []
+    for seed in range(1, 7):
+        b = Builder(dtype="int8", seed=seed, spread=0.4)
+        b.output(b.conv(b.input((1, 8, 8, 64)), 128, kernel=3))
+        data = b.finish()
+        ours = extract_features(read_graph(data)).cost("coded_u85_1024").sum()
+        answer = compile_model(data, {"device": "ethos-u85-1024", "layers": False})
+        errors.append(ours / answer["read_only_bytes"] - 1)
+    assert np.abs(errors).max() < 0.03
+
+
 @pytest.mark.parametrize("spread", [0.2, 0.5])
 def test_large_weights_are_told_from_their_sample(spread: float) -> None:
     data = _convolution((4, 128, 256, 3), 0.0, spread)
