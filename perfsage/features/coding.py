@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,20 +47,34 @@ _CHANCE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Clumps:
-    """Which `share` of zeros come together, float64[n, d], and how many each time, `length` float64[n, d]."""
+    """Which `share` of zeros come together, float64[n, d], and how many each time, `length` float64[n, d].
+
+    A `gap` of so many zeros, float64[n, d], follows on the weights of each output, of which there are so
+    many a `gap`, `weights` float64[n, 1].
+    """
 
     share: Float64
     length: Float64
+    gap: Float64
+    weights: Float64
 
     def take(self, rows: NDArray[np.int64]) -> Clumps:
         """Return those of some rows."""
-        return Clumps(self.share[rows], self.length[rows])
+        return Clumps(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def each(self, zero: Float64, palette: Flags) -> Float64:
         """Return the bits of a zero on average, [n, d], where `zero` [n, 1] alone takes so many."""
         length = np.maximum(self.length, 1.0)
         bits = 1.0 + np.where(palette, _CLUMP_BITS, _ROOT_BITS * np.sqrt(length)) / length
         return np.asarray(zero - self.share * np.maximum(zero - bits, 0.0))
+
+    def rest(self, share: Float64, exponent: int) -> Float64:
+        """Return the part of a run that its divided length lacks, for each weight other than zero, [n, d].
+
+        A `share` [n, 1] of the weights are zeros.
+        """
+        often = np.minimum(1.0 / np.maximum(self.weights * (1.0 - share), 1e-6), 1.0)
+        return np.asarray(self.gap / (1 << exponent) % 1.0 * often)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +205,10 @@ def _bits(
     clumped = added / np.maximum(others, 1.0)
     lengths = first = _run_bits(share, clumped, 0)
     for exponent in range(1, _RUN_PARAMETERS):
-        lengths = np.minimum(lengths, _run_bits(share, clumped, exponent))
+        bits = _run_bits(share, clumped, exponent)
+        if padding.clumps is not None:
+            bits = bits - padding.clumps.rest(share, exponent)
+        lengths = np.minimum(lengths, bits)
     lengths = np.where(padding.at_end, first, lengths)
     return plain + runs * (others * (8.0 * columns["nonzero"] + lengths) - plain)
 

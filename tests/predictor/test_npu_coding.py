@@ -125,6 +125,18 @@ def test_some_of_several_streams_have_runs_where_zeros_just_suffice() -> None:
     assert np.abs(errors).max() < 0.03
 
 
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gaps_between_few_input_channels_are_as_long(device: str, channels: int) -> None:
+    b = Builder(dtype="int8", seed=2)
+    b.output(b.conv(b.input((1, 12, 12, channels)), 128, kernel=9))
+    data = b.finish()
+    name = device.removeprefix("ethos-").replace("-", "_")
+    ours = extract_features(read_graph(data)).cost(f"coded_{name}").sum()
+    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    assert ours == pytest.approx(theirs, rel=0.01)
+
+
 @pytest.mark.parametrize("spread", [0.2, 0.5])
 def test_large_weights_are_told_from_their_sample(spread: float) -> None:
     data = _convolution((4, 128, 256, 3), 0.0, spread)

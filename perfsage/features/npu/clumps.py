@@ -22,15 +22,20 @@ _OLD_DEPTH = np.array([g.microblocks[0][2] for g in GEOMETRIES if g.generation !
 """Channels of the microblocks of U55 and U65."""
 _AT_ONCE = 8.0
 """Input channels that come for some outputs before those of other outputs do."""
+_SPARSE_AT_ONCE = 16.0
+"""The same on U85 where half of the weights are skipped."""
 _FOUR, _FIVE = 4.0, 5.0
 
 
 def clumps_of(work: Work, elements: Float64, micro: Float64) -> Clumps:
     """Return how zeros come in streams of so many `elements` [n, d] together; `micro` [n, d] are U85's."""
-    share, length = np.zeros(elements.shape), np.ones(elements.shape)
+    share, length, gap = np.zeros(elements.shape), np.ones(elements.shape), np.zeros(elements.shape)
+    weights = work.in_c[:, None]
     rows = np.flatnonzero((work.kind == CONVOLUTION) & (elements > 0).any(axis=1))
     if not len(rows):
-        return Clumps(share, length)
+        return Clumps(share, length, gap, weights)
+    sparse = np.where(work.sparse[rows, None] & _U85, _SPARSE_AT_ONCE, _AT_ONCE)
+    gap[rows] = -weights[rows] % sparse
     some, elements = work.take(rows), elements[rows]
     depth = np.maximum(micro[rows][:, _U85], 1.0)
     cores, streams = STREAMS[~_U85], STREAMS[_U85]
@@ -42,7 +47,7 @@ def clumps_of(work: Work, elements: Float64, micro: Float64) -> Clumps:
     for place, order in ((~_U85, old), (_U85, new)):
         found = _clumps(some, elements[:, place], order)
         share[np.ix_(rows, place)], length[np.ix_(rows, place)] = found
-    return Clumps(share, length)
+    return Clumps(share, length, gap, weights)
 
 
 class _Order(NamedTuple):
