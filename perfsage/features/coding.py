@@ -18,6 +18,9 @@ RUN_THRESHOLD = 5.0
 """Zeros are coded as runs where they occur more than so many times as often as any other value."""
 _HEAD_BITS = 39.0
 """What begins and ends a stream, without a palette."""
+_CHUNK_BITS = 6.0
+"""What the last twelve quotients that come together are filled up with on average, those of weights and those
+of runs; of several streams, what palettes by chance take has one of them."""
 _STREAM_BITS = 128.0
 _CLUMP_BITS, _ROOT_BITS = 150.0, 30.0
 """What zeros that come together take beside a bit each: two changes of a parameter, each of which is noticed
@@ -140,7 +143,7 @@ def _coded(
     bits = _bits(weights, np.maximum(elements - weights, 0.0), weights / streams, columns, padding)
     bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)
     bits = bits / streams + columns["palette"] * 256.0 + _own_palette(weights, weights / streams, columns)
-    each = np.ceil((bits + _HEAD_BITS) / _STREAM_BITS)
+    each = np.ceil((bits + _HEAD_BITS + np.where(streams > 1.0, 1.0, 2.0) * _CHUNK_BITS) / _STREAM_BITS)
     return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
 
 
