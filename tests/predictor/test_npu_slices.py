@@ -34,6 +34,14 @@ def test_a_first_convolution_is_cut_where_slices_take_no_longer(
     assert _ratio(device, build, (1, 80, 80, channels), 0) == pytest.approx(1.0, abs=0.02)
 
 
+def test_slices_may_be_deeper_than_all_channels() -> None:
+    def build(b: Builder, x: Any) -> Any:
+        return b.conv(b.conv(x, 172, kernel=5, stride=(3, 2)), 76, kernel=(3, 5), stride=(2, 1))
+
+    # The second convolution's weights are copied while the last slice of the first one runs.
+    assert _ratio("ethos-u85-1024", build, (1, 49, 10, 1)) == pytest.approx(1.0, abs=0.02)
+
+
 def test_operators_of_a_cascade_are_not_cut() -> None:
     def build(b: Builder, x: Any) -> Any:
         for _ in range(3):

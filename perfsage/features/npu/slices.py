@@ -100,8 +100,9 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     share = np.where(1.0 - aligned < smallest / 2, 1.0, share)
     half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
     share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
-    room = np.minimum(pairs.room / 2 / pairs.stored, 1.0)
-    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
+    # Slices may be cut deeper than there are channels.
+    room = pairs.room / 2 / pairs.stored
+    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), np.minimum(room, 1.0)))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
     ran = run(pairs, first)
