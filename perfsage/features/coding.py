@@ -84,16 +84,19 @@ class Clumps:
 class Padding:
     """How the zeros that fill up streams come: all of them `at_end`, bool[n, d] or for all, or in `clumps`.
 
-    Those at the end are too late to change a parameter for, those in clumps are worth one of their own.
+    Those at the end are too late to change a parameter for, those in clumps are worth one of their own. Where
+    streams have a `few` values, bool[d], all of them are in their palette: U65 takes more, for a reason that
+    is not known.
     """
 
     at_end: Flags | bool = False
     clumps: Clumps | None = None
+    few: Flags | bool = False
 
     def take(self, rows: NDArray[np.int64], shape: tuple[int, ...]) -> Padding:
         """Return that of some rows of an array of `shape`."""
         at_end = np.broadcast_to(self.at_end, shape)[rows]
-        return Padding(at_end, None if self.clumps is None else self.clumps.take(rows))
+        return Padding(at_end, None if self.clumps is None else self.clumps.take(rows), self.few)
 
 
 def coded_share(statistics: NDArray[np.float32]) -> Float64:
@@ -142,12 +145,16 @@ def _coded(
 ) -> Float64:
     bits = _bits(weights, np.maximum(elements - weights, 0.0), weights / streams, columns, padding)
     bits = np.where(columns["known"] > 0, bits, 8.0 * UNKNOWN_SHARE * weights)
-    bits = bits / streams + columns["palette"] * 256.0 + _own_palette(weights, weights / streams, columns)
+    bits = (
+        bits / streams
+        + columns["palette"] * 256.0
+        + _own_palette(weights, weights / streams, columns, padding)
+    )
     each = np.ceil((bits + _HEAD_BITS + np.where(streams > 1.0, 1.0, 2.0) * _CHUNK_BITS) / _STREAM_BITS)
     return np.where(elements > 0, each * streams * _STREAM_BITS / 8.0, 0.0)
 
 
-def _own_palette(weights: Float64, each: Float64, columns: dict[str, Float64]) -> Float64:
+def _own_palette(weights: Float64, each: Float64, columns: dict[str, Float64], padding: Padding) -> Float64:
     """Return the bits that a palette of its own adds to `each` stream of so many out of all weights, [n, d].
 
     There is one where half of the weights are in it, and of few weights more are so by chance. One that is
@@ -161,7 +168,15 @@ def _own_palette(weights: Float64, each: Float64, columns: dict[str, Float64]) -
     by_chance = np.where(part, np.clip(0.5 + beyond * np.sqrt(few) / _COVERED_RANGE, 0.0, 1.0), 0.0)
     added = by_chance * np.minimum(_OWN_PALETTE_BITS + _OWN_PALETTE_LOSS * each, _FEW_BITS * each)
     gain = np.maximum(_suits(each) - _suits(read) * each / np.maximum(read, 1.0), 0.0)
+    gain = np.where(part & padding.few, np.maximum(gain, _spared(each, columns)), gain)
     return np.where(columns["known"] > 0, np.where(columns["palette"] > 0, -gain, added), 0.0)
+
+
+def _spared(each: Float64, columns: dict[str, Float64]) -> Float64:
+    """Return the bits that a palette of all of a stream's few values takes less than one of the commonest."""
+    values = each * (1.0 - columns["sparsity"]) + 1.0
+    common = 256.0 * columns["palette"] + 8.0 * columns["nonzero"] * values
+    return np.asarray(common - values * (8.0 * columns["palette"] + np.log2(values)))
 
 
 def _covered(columns: dict[str, Float64], read: Float64) -> Float64:

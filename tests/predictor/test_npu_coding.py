@@ -137,6 +137,18 @@ def test_gaps_between_few_input_channels_are_as_long(device: str, channels: int)
     assert ours == pytest.approx(theirs, rel=0.01)
 
 
+def test_streams_of_few_values_have_all_of_them_in_their_palette() -> None:
+    errors = []
+    for channels, filters in ((16, 8), (16, 16), (8, 16), (24, 8), (16, 12)):
+        b = Builder(dtype="int8", seed=3, sparsity=0.6)
+        b.output(b.conv(b.input((1, 12, 12, channels)), filters, kernel=1))
+        data = b.finish()
+        ours = extract_features(read_graph(data)).cost("coded_u85_1024").sum()
+        answer = compile_model(data, {"device": "ethos-u85-1024", "layers": False})
+        errors.append(ours / answer["read_only_bytes"] - 1)
+    assert np.abs(errors).mean() < 0.08
+
+
 @pytest.mark.parametrize("spread", [0.2, 0.5])
 def test_large_weights_are_told_from_their_sample(spread: float) -> None:
     data = _convolution((4, 128, 256, 3), 0.0, spread)

@@ -54,7 +54,7 @@ def coded_weights(
     streams, idle = used_streams(work.out_c), idle_streams(work.out_c)
     parts = transposed_parts(work)
     elements = elements * streams / STREAMS
-    padding = Padding(pads_at_end(work, micro), clumps_of(work, elements, micro))
+    padding = Padding(pads_at_end(work, micro), clumps_of(work, elements, micro), _U85)
     weights = weights[:, None] / parts
     coded = coded_bytes(weights, elements, streams, idle, statistics, padding)
     _code_unlike_streams(coded, work, weights, elements, statistics, padding)
