@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dataset.builder import Builder
+from dataset.spaces import get_space
 from tests.predictor.npu import operator_cycles
 
 Build = Callable[[Builder, Any], Any]
@@ -40,6 +41,13 @@ def test_slices_may_be_deeper_than_all_channels() -> None:
 
     # The second convolution's weights are copied while the last slice of the first one runs.
     assert _ratio("ethos-u85-1024", build, (1, 49, 10, 1)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_slices_of_half_a_microblock_take_longer_to_copy() -> None:
+    # The convolution has 32 channels, all of whose weights are in one microblock.
+    data = get_space("super_resolution").build(1055, "int8").data
+    _, mine, theirs = operator_cycles("ethos-u85-1024", data)
+    assert mine[11] == pytest.approx(theirs[11], rel=0.01)
 
 
 def test_operators_of_a_cascade_are_not_cut() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu import copying
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving, slice_bytes
 from perfsage.features.npu.tasks import ROOM, Task, pairs_of
 from perfsage.features.npu.work import Flags, Float64, round_up
 
@@ -178,7 +178,7 @@ def _before(busy: Flags, first: Flags) -> Int64:
 
 def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     """Return _PARTS of each pair, float64[len(_PARTS), k], with `beside` bytes free beside the one before."""
-    cycles, channels = pairs.cycles, pairs.channels
+    cycles = pairs.cycles
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
     several = slices.following > 0
@@ -186,12 +186,11 @@ def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     odd = np.where(slices.following >= 2, slices.next, slices.last)
     one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
     late = np.where(slices.following % 2 == 1, other, one)
-    bytes_each = pairs.stored / channels
     # Nothing is copied ahead within a cascade.
-    early = ~pairs.inside & (round_up(one * bytes_each, SPLIT_DEPTH) < beside)
+    early = ~pairs.inside & (round_up(slice_bytes(pairs, one), SPLIT_DEPTH) < beside)
     kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, beside, dominated, slices)
     one, other, late, begin = (
-        np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
+        np.where(kept, round_up(slice_bytes(pairs, part), SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
     )
     whole = cycles / np.maximum(pairs.stripes, 1.0)
