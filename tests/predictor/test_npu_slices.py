@@ -44,10 +44,11 @@ def test_slices_may_be_deeper_than_all_channels() -> None:
 
 
 def test_slices_of_half_a_microblock_take_longer_to_copy() -> None:
-    # The convolution has 32 channels, all of whose weights are in one microblock.
+    # These convolutions have 32 channels, all of whose weights are in one microblock.
     data = get_space("super_resolution").build(1055, "int8").data
     _, mine, theirs = operator_cycles("ethos-u85-1024", data)
-    assert mine[11] == pytest.approx(theirs[11], rel=0.01)
+    for row in (11, 32, 35):
+        assert mine[row] == pytest.approx(theirs[row], rel=0.02)
 
 
 def test_operators_of_a_cascade_are_not_cut() -> None:

@@ -158,6 +158,13 @@ def slice_bytes(pairs: Pairs, channels: Float64) -> Float64:
     return bytes_each * np.where(channels > 0, _filled(pairs, channels), 0.0)
 
 
+def sliced_share(pairs: Pairs, slices: Slices) -> Float64:
+    """Return how many times as many bytes all slices have as all channels at once, float64[k]."""
+    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
+    between = np.maximum(following - 1.0, 0.0) * slice_bytes(pairs, slices.next)
+    return (slice_bytes(pairs, slices.first) + between + slice_bytes(pairs, last)) / pairs.stored
+
+
 def _filled(pairs: Pairs, channels: Float64) -> Float64:
     return channels + _PADDING * np.maximum(round_up(channels, np.maximum(pairs.micro, 1.0)) - channels, 0.0)
 
