@@ -99,6 +99,56 @@ def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
     assert ours == pytest.approx(theirs, rel=0.03)
 
 
+@pytest.mark.parametrize("device", ["ethos-u55-32", "ethos-u65-512", "ethos-u85-256", "ethos-u85-1024"])
+@pytest.mark.parametrize(("channels", "kernel"), [(128, (3, 9)), (40, 7)])
+def test_zeros_that_fill_up_kernels_are_coded_together(
+    device: str, channels: int, kernel: int | tuple[int, int]
+) -> None:
+    b = Builder(dtype="int8", seed=3, spread=0.4)
+    b.output(b.conv(b.input((1, 12, 12, channels)), 64, kernel=kernel))
+    data = b.finish()
+    name = device.removeprefix("ethos-").replace("-", "_")
+    ours = extract_features(read_graph(data)).cost(f"coded_{name}").sum()
+    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    assert ours == pytest.approx(theirs, rel=0.003)
+
+
+def test_some_of_several_streams_have_runs_where_zeros_just_suffice() -> None:
+    errors = []
+    for seed in range(1, 7):
+        b = Builder(dtype="int8", seed=seed, spread=0.4)
+        b.output(b.conv(b.input((1, 8, 8, 64)), 128, kernel=3))
+        data = b.finish()
+        ours = extract_features(read_graph(data)).cost("coded_u85_1024").sum()
+        answer = compile_model(data, {"device": "ethos-u85-1024", "layers": False})
+        errors.append(ours / answer["read_only_bytes"] - 1)
+    assert np.abs(errors).max() < 0.03
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gaps_between_few_input_channels_are_as_long(device: str, channels: int) -> None:
+    b = Builder(dtype="int8", seed=2)
+    b.output(b.conv(b.input((1, 12, 12, channels)), 128, kernel=9))
+    data = b.finish()
+    name = device.removeprefix("ethos-").replace("-", "_")
+    ours = extract_features(read_graph(data)).cost(f"coded_{name}").sum()
+    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    assert ours == pytest.approx(theirs, rel=0.01)
+
+
+def test_streams_of_few_values_have_all_of_them_in_their_palette() -> None:
+    errors = []
+    for channels, filters in ((16, 8), (16, 16), (8, 16), (24, 8), (16, 12)):
+        b = Builder(dtype="int8", seed=3, sparsity=0.6)
+        b.output(b.conv(b.input((1, 12, 12, channels)), filters, kernel=1))
+        data = b.finish()
+        ours = extract_features(read_graph(data)).cost("coded_u85_1024").sum()
+        answer = compile_model(data, {"device": "ethos-u85-1024", "layers": False})
+        errors.append(ours / answer["read_only_bytes"] - 1)
+    assert np.abs(errors).mean() < 0.08
+
+
 @pytest.mark.parametrize("spread", [0.2, 0.5])
 def test_large_weights_are_told_from_their_sample(spread: float) -> None:
     data = _convolution((4, 128, 256, 3), 0.0, spread)

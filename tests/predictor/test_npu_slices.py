@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dataset.builder import Builder
+from dataset.spaces import get_space
 from tests.predictor.npu import operator_cycles
 
 Build = Callable[[Builder, Any], Any]
@@ -32,6 +33,22 @@ def test_a_first_convolution_is_cut_where_slices_take_no_longer(
         return b.conv(b.conv(x, filters, kernel=kernel, stride=2), 16)
 
     assert _ratio(device, build, (1, 80, 80, channels), 0) == pytest.approx(1.0, abs=0.02)
+
+
+def test_slices_may_be_deeper_than_all_channels() -> None:
+    def build(b: Builder, x: Any) -> Any:
+        return b.conv(b.conv(x, 172, kernel=5, stride=(3, 2)), 76, kernel=(3, 5), stride=(2, 1))
+
+    # The second convolution's weights are copied while the last slice of the first one runs.
+    assert _ratio("ethos-u85-1024", build, (1, 49, 10, 1)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_slices_of_half_a_microblock_take_longer_to_copy() -> None:
+    # These convolutions have 32 channels, all of whose weights are in one microblock.
+    data = get_space("super_resolution").build(1055, "int8").data
+    _, mine, theirs = operator_cycles("ethos-u85-1024", data)
+    for row in (11, 32, 35):
+        assert mine[row] == pytest.approx(theirs[row], rel=0.02)
 
 
 def test_operators_of_a_cascade_are_not_cut() -> None:

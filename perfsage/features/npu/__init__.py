@@ -10,7 +10,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - `plan` has the work, its cycles and what is copied; `cycles` remembers what `generations` put
   together of `cycles_u55`, `cycles_u85`, `pace`, `fetch` and `streams`;
 - weights that are copied ahead: `prefetch`, `tasks`, `copying`, `slices`, `far_strides`; stored: `stored`,
-  `stored_parts`, `once`;
+  `stored_parts`, `once`, `clumps`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,
   `resizing_rooms`, `softmax_rooms`;
 - functions on the way out: `fusing`, `activations`, `chains`;

@@ -56,7 +56,7 @@ def npu_columns(
     that are there beside what the one of REFERENCES has in it.
     """
     work, cost, coded, fetch = plan.work, plan.cost, plan.coded, plan.fetch
-    made = _transfers(cost, coded, fetch, work.repeats[:, None])
+    made = _transfers(cost, coded * fetch.padded, fetch, work.repeats[:, None])
     _wait_in_pieces(made, cost, pieces_of(subgraph, operands, work))
     waits = _has_own_table(work, operands)
     made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, growth, waiting
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, growth, slice_bytes, waiting
 from perfsage.features.npu.work import Flags, Float64, round_up
 
 STARTUP_CYCLES = 1000.0
@@ -110,8 +110,8 @@ def _input_cycles(pairs: Pairs, slices: Slices) -> tuple[Float64, Float64, Flags
     between = np.maximum(following - 1.0, 0.0)
     passes = _passes(pairs, slices.first) + between * _passes(pairs, slices.next) + _passes(pairs, last)
     read = pairs.input * passes
-    bytes_each = pairs.stored / pairs.channels
-    weights = (slices.first + np.where(following > 1, slices.next, last)) * bytes_each
+    second = np.where(following > 1, slices.next, last)
+    weights = slice_bytes(pairs, slices.first) + slice_bytes(pairs, second)
     near = read / pairs.near_input + pairs.near_latency
     far = read / pairs.far_input + pairs.edge_latency
     return near, far, _size(pairs) + weights <= pairs.room

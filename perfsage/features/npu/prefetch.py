@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu import copying
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving, slice_bytes, sliced_share
 from perfsage.features.npu.tasks import ROOM, Task, pairs_of
 from perfsage.features.npu.work import Flags, Float64, round_up
 
@@ -24,10 +24,11 @@ Where = tuple[Int64, Int64]
 _MOST_ROUNDS = 8
 """How long the last slice of an operator runs depends on that of the one before, and so on."""
 
-_PARTS = ("one", "both", "late", "first", "rest", "kept", "count", "early")
+_PARTS = ("one", "both", "late", "first", "rest", "kept", "count", "early", "padded")
 """Bytes of the buffer that is filled first, of both, of the one that is in use at last and of the first
 slice; the cycles of the last slice; whether weights are copied at all; how many slices there are; and
-whether the first buffer finds room while the operator before runs."""
+whether the first buffer finds room while the operator before runs; then how many times as many bytes slices
+have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Prefetch:
     `cycles` what it takes with what it waits, and `slack` for how long the one before lets others copy.
     `scales` is how many times as many scales there are as without slices, each of which is rounded up,
     `slices` how many there are, and `lengths` [2, n, d] the channels of the first one and of each of the next
-    ones, or 1 where all of them are multiples of what microblocks hold.
+    ones, or 1 where all of them are multiples of what microblocks hold. `padded` is how many times as many
+    bytes slices have, which fill up their microblocks.
     """
 
     kept: Flags
@@ -49,6 +51,7 @@ class Prefetch:
     scales: Float64
     slices: Float64
     lengths: Float64
+    padded: Float64
 
 
 def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetch:
@@ -69,7 +72,9 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
     took[where] = np.where(part["kept"] > 0, _cycles(pairs, part, slack), task.direct[where])
     scales, count, lengths = _sliced(task, pairs, part, slack, where)
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    return Prefetch(kept, ahead, come, took, slack, scales, count, lengths)
+    padded = np.ones(task.direct.shape)
+    padded[where] = part["padded"]
+    return Prefetch(kept, ahead, come, took, slack, scales, count, lengths, padded)
 
 
 def _earlier(busy: Flags, first: Flags, outside: Flags, where: Where) -> tuple[Int64, Float64]:
@@ -163,8 +168,9 @@ def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
     """
     real, count = pairs.real / pairs.pieces, pairs.pieces - 1.0
     first = np.maximum(part["first"] / pairs.far_rate + pairs.far_latency - slack, 0.0)
-    begin = np.maximum(pairs.copy - slack + part["rest"], real + first)
-    return np.asarray(begin + count * np.maximum(pairs.copy, real))
+    copy = (pairs.copy - pairs.far_latency) * part["padded"] + pairs.far_latency
+    begin = np.maximum(copy - slack + part["rest"], real + first)
+    return np.asarray(begin + count * np.maximum(copy, real))
 
 
 def _before(busy: Flags, first: Flags) -> Int64:
@@ -178,7 +184,7 @@ def _before(busy: Flags, first: Flags) -> Int64:
 
 def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     """Return _PARTS of each pair, float64[len(_PARTS), k], with `beside` bytes free beside the one before."""
-    cycles, channels = pairs.cycles, pairs.channels
+    cycles = pairs.cycles
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
     several = slices.following > 0
@@ -186,16 +192,16 @@ def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     odd = np.where(slices.following >= 2, slices.next, slices.last)
     one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
     late = np.where(slices.following % 2 == 1, other, one)
-    bytes_each = pairs.stored / channels
     # Nothing is copied ahead within a cascade.
-    early = ~pairs.inside & (round_up(one * bytes_each, SPLIT_DEPTH) < beside)
+    early = ~pairs.inside & (round_up(slice_bytes(pairs, one), SPLIT_DEPTH) < beside)
     kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, beside, dominated, slices)
     one, other, late, begin = (
-        np.where(kept, round_up(part * bytes_each, SPLIT_DEPTH), 0.0)
+        np.where(kept, round_up(slice_bytes(pairs, part), SPLIT_DEPTH), 0.0)
         for part in (one, other, late, slices.first)
     )
     whole = cycles / np.maximum(pairs.stripes, 1.0)
     after = np.where(several, slices.last_ran + leaving(pairs, slices.last), whole)
     rest = np.where(kept, after, pairs.direct) / pairs.pieces
     count = np.where(kept, 1.0 + slices.following, 1.0)
-    return np.stack([one, one + other, late, begin, rest, kept, count, early])
+    padded = np.where(kept, sliced_share(pairs, slices), 1.0)
+    return np.stack([one, one + other, late, begin, rest, kept, count, early, padded])

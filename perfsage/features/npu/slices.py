@@ -15,6 +15,8 @@ from perfsage.features.npu.work import Flags, Float64, round_up
 
 SPLIT_DEPTH = 16.0
 """Channels are cut in multiples of this."""
+_PADDING = 0.25
+"""What a channel of zeros takes of what one of weights does: two of about eight bits."""
 _LAST = np.array([[False], [True], [True]])
 """Of slices one after the other, of their last one, and of all channels at once, which is last."""
 
@@ -100,8 +102,9 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     share = np.where(1.0 - aligned < smallest / 2, 1.0, share)
     half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
     share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
-    room = np.minimum(pairs.room / 2 / pairs.stored, 1.0)
-    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
+    # Slices may be cut deeper than there are channels.
+    room = pairs.room / 2 / pairs.stored
+    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), np.minimum(room, 1.0)))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
     ran = run(pairs, first)
@@ -146,6 +149,26 @@ def leaving(pairs: Pairs, depth: Float64) -> Float64:
     return np.asarray(pairs.write_latency + (pairs.leave - pairs.write_latency) * share)
 
 
+def slice_bytes(pairs: Pairs, channels: Float64) -> Float64:
+    """Return the bytes of weights and scales of slices of so many channels, float64[k].
+
+    Slices fill up their microblocks, which takes a part of what as many channels would.
+    """
+    bytes_each = pairs.stored / _filled(pairs, pairs.channels)
+    return bytes_each * np.where(channels > 0, _filled(pairs, channels), 0.0)
+
+
+def sliced_share(pairs: Pairs, slices: Slices) -> Float64:
+    """Return how many times as many bytes all slices have as all channels at once, float64[k]."""
+    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
+    between = np.maximum(following - 1.0, 0.0) * slice_bytes(pairs, slices.next)
+    return (slice_bytes(pairs, slices.first) + between + slice_bytes(pairs, last)) / pairs.stored
+
+
+def _filled(pairs: Pairs, channels: Float64) -> Float64:
+    return channels + _PADDING * np.maximum(round_up(channels, np.maximum(pairs.micro, 1.0)) - channels, 0.0)
+
+
 def growth(slices: Slices) -> Float64:
     """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
     parts = slices.first_ran + (slices.following - 1.0) * slices.next_ran + slices.last_ran
@@ -154,10 +177,9 @@ def growth(slices: Slices) -> Float64:
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
     """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
-    bytes_each = pairs.stored / pairs.channels
 
     def wait(channels: Float64, hidden: Float64) -> Float64:
-        return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
+        return np.maximum(slice_bytes(pairs, channels) / pairs.far_rate + pairs.far_latency - hidden, 0.0)
 
     second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
     more = wait(slices.next, slices.next_ran) * np.maximum(slices.following - 1.0, 0.0)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.coding import Padding, coded_bytes, piece_bytes, uniform_bytes
+from perfsage.features.npu.clumps import clumps_of
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.geometry import IS_U85
@@ -35,7 +36,7 @@ from perfsage.features.npu.streams import (
     pads_at_end,
     used_streams,
 )
-from perfsage.features.npu.work import CONVOLUTION, Float64, Work, round_up
+from perfsage.features.npu.work import Float64, Work, round_up
 from perfsage.features.operands import Operands
 from perfsage.graph import Subgraph
 
@@ -53,8 +54,7 @@ def coded_weights(
     streams, idle = used_streams(work.out_c), idle_streams(work.out_c)
     parts = transposed_parts(work)
     elements = elements * streams / STREAMS
-    together = ((work.kind == CONVOLUTION) & (work.in_c % 8 == 0))[:, None]
-    padding = Padding(pads_at_end(work, micro), together)
+    padding = Padding(pads_at_end(work, micro), clumps_of(work, elements, micro), _U85)
     weights = weights[:, None] / parts
     coded = coded_bytes(weights, elements, streams, idle, statistics, padding)
     _code_unlike_streams(coded, work, weights, elements, statistics, padding)

@@ -91,16 +91,24 @@ def elements_u85(work: Work, systems: Systems, micro: Float64, blocks: Blocks) -
 
 
 def _padded(work: Work, multiple: Float64) -> Float64:
-    """Return the elements of kernels whose parts are padded to a multiple.
+    """Return the elements of kernels whose parts are padded to a multiple."""
+    return padded_kernel(work, multiple)[0]
+
+
+def padded_kernel(work: Work, multiple: Float64) -> tuple[Float64, Float64]:
+    """Return the elements of kernels whose parts are padded to a multiple, and of how many parts are.
 
     Parts of kernels whose elements lie apart have half of a side each.
     """
-    total = np.zeros(len(work))
+    total, parts = np.zeros(len(work)), np.zeros(len(work))
     apart_h, apart_w = (
         np.where(span > kernel, 2.0, 1.0)
         for span, kernel in ((work.span_h, work.kernel_h), (work.span_w, work.kernel_w))
     )
     for part_w, times_w in kernel_parts(work.kernel_w * apart_w):
         for part_h, times_h in kernel_parts(work.kernel_h * apart_h):
-            total += round_up(part_w * part_h / (apart_w * apart_h), multiple) * times_w * times_h
-    return total
+            size = part_w * part_h / (apart_w * apart_h)
+            padded = round_up(size, multiple)
+            total += padded * times_w * times_h
+            parts += np.where(padded > size, times_w * times_h, 0.0)
+    return total, parts
