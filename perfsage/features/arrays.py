@@ -34,9 +34,9 @@ PHYSICAL_COLUMNS = (
     "block_outputs",
     "coded_bytes",
     "channels",
-    *MAC_COLUMNS,
     *CPU_COLUMNS,
     *HEAP_COLUMNS,
+    *MAC_COLUMNS,
     *LIVE_NAMES,
     *ACCELERATOR_COLUMNS,
 )
@@ -44,14 +44,14 @@ PHYSICAL_COLUMNS = (
 
 `live_bytes` is what is alive while it runs. The others are what NPUs make of these: `block_macs` and
 `block_outputs` count whole blocks of channels and kernel elements, `coded_bytes` are the weights as a
-compressing NPU codes them, `channels` those that need a scale and a bias, `spanned_macs_*` count zeros
-that fill kernels or inputs up as well, on U55 and U65 and on U85, and `block_live_bytes` and those
-after it what NPUs keep in SRAM (`memory`). `cycles_*` are what Arm's estimate gives for each Ethos-U
-accelerator before memory (`npu_costs`), `near_*`, `far_*`, `awaited_*` and `sram_*` the bytes that it moves
-and waits for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU, and `ahead_*`
-those of weights that are in SRAM beside activations (`prefetch`), and what others have in it beside those of
-the last of REFERENCES. All of these are NaN for accelerators that nobody asked for. `CPU_COLUMNS` are what
-CPUs make of them (`cpu`), `HEAP_COLUMNS` what these keep on the heap.
+compressing NPU codes them, `channels` those that need a scale and a bias, and `block_live_bytes` and those
+after it what NPUs keep in SRAM (`memory`). `spanned_macs_*` count zeros that fill kernels or inputs up as
+well, on U55 and U65 and on U85, without what these leave to the CPU. `cycles_*` are what Arm's estimate gives
+for each Ethos-U accelerator before memory (`npu_costs`), `near_*`, `far_*`, `awaited_*` and `sram_*` the bytes
+that it moves and waits for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to the CPU,
+and `ahead_*` those of weights that are in SRAM beside activations (`prefetch`), and what others have in it
+beside those of the last of REFERENCES. All of these are NaN for accelerators that nobody asked for.
+`CPU_COLUMNS` are what CPUs make of them (`cpu`), `HEAP_COLUMNS` what these keep on the heap.
 """
 
 GRAPH_COLUMNS = (

@@ -18,7 +18,7 @@ from perfsage.features.statistics import WEIGHT_COLUMNS, weight_columns
 from perfsage.features.types import type_index
 from perfsage.features.wiring import edges
 from perfsage.graph import Subgraph
-from perfsage.graph.costs import OperatorCosts, operator_costs
+from perfsage.graph.costs import operator_costs
 from perfsage.graph.lifetimes import lifetimes
 from perfsage.graph.schema import CUSTOM, operator_name
 
@@ -98,8 +98,10 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     columns, count = subgraph.columns, len(operands.type)
     shapes = operands.shapes(windows(subgraph))
     statistics = weight_columns(subgraph, operands.weight, weights)
-    refused, npu = npu_estimate(subgraph, operands, statistics)
-    physical = np.concatenate([_exact(subgraph, operands, costs, shapes, statistics, refused), npu], axis=1)
+    exact = np.maximum([getattr(costs, name) for name in _EXACT], 0).T.astype(np.float64)
+    spanned = spanned_macs(operands, shapes, exact[:, 0], columns)
+    refused, npu = npu_estimate(subgraph, operands, statistics, spanned)
+    physical = np.concatenate([_known(subgraph, operands, exact, shapes, statistics), npu], axis=1)
     source, target = edges(columns)
     node = np.zeros((count, len(NODE_COLUMNS)), dtype=np.float32)
     counts = [operands.inputs, operands.outputs, operands.constants, np.bincount(source, minlength=count)]
@@ -127,26 +129,21 @@ def subgraph_rows(subgraph: Subgraph, *, weights: bool) -> SubgraphRows:
     )
 
 
-def _exact(
+def _known(
     subgraph: Subgraph,
     operands: Operands,
-    costs: OperatorCosts,
+    exact: NDArray[np.float64],
     shapes: NDArray[np.float64],
     statistics: NDArray[np.float32],
-    refused: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return PHYSICAL_COLUMNS before those of NPUs, float64[n, ...]; `refused` as in `refusals`."""
-    exact = np.stack([getattr(costs, name) for name in _EXACT], axis=1)
-    exact = np.maximum(exact.astype(np.float64), 0.0)
+    """Return PHYSICAL_COLUMNS but those of NPUs, float64[n, ...], of which `exact` are the first."""
     sizes = np.append(np.maximum(subgraph.columns.tensor_bytes, 0), 0).astype(np.float64)
     weight_bytes = np.where(operands.has_weight & (exact[:, 4] > 0), sizes[operands.weight], 0.0)
     blocks = block_costs(operands, shapes, exact[:, 0], weight_bytes)
     blocks[:, 2] *= coded_share(statistics)
     lives = lifetimes(subgraph)
     costs_of_cpu = cpu_costs(subgraph, operands, shapes, exact, lives)
-    spanned = spanned_macs(operands, shapes, exact[:, 0], subgraph.columns)[:, None]
-    done = np.where(refused, 0.0, spanned)
-    return np.concatenate([exact, lives.live_bytes[:, None], blocks, done, costs_of_cpu], axis=1)
+    return np.concatenate([exact, lives.live_bytes[:, None], blocks, costs_of_cpu], axis=1)
 
 
 def _plain(

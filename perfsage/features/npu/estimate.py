@@ -31,23 +31,35 @@ from perfsage.graph.signatures import by_signature
 Statistics = NDArray[np.float32]
 
 
-def npu_estimate(subgraph: Subgraph, operands: Operands, statistics: Statistics) -> tuple[Flags, Float64]:
+def npu_estimate(
+    subgraph: Subgraph, operands: Operands, statistics: Statistics, macs: Float64
+) -> tuple[Flags, Float64]:
     """Return what NPUs leave to the CPU, bool[n, 2] for U55 and U85, and the NPUs' part of PHYSICAL_COLUMNS.
 
-    Their compiler believes signatures rather than shapes, and runs operators in an order of its own.
+    Their compiler believes signatures rather than shapes, and runs operators in an order of its own. `macs`
+    float64[n] are those of shapes.
     """
     seen = by_signature(subgraph)
     known = operands if seen is subgraph else Operands(seen)
     refused = refusals(seen.columns, known, known.shapes(windows(seen)))
+    products = np.where(refused, 0.0, _as_seen(macs, operands, known)[:, None])
     known = without_identities(seen, known, refused)
     order = execution_order(seen, known, refused)
     if (np.diff(order) == 1).all():
-        return refused, _in_order(seen, known, statistics, refused)
+        return refused, np.concatenate([products, _in_order(seen, known, statistics, refused)], axis=1)
     later = rescheduled(seen, order)
     known = without_identities(later, Operands(later), refused[order])
     made = np.empty_like(found := _in_order(later, known, statistics[order], refused[order]))
     made[order] = found
-    return refused, made
+    return refused, np.concatenate([products, made], axis=1)
+
+
+def _as_seen(macs: Float64, operands: Operands, known: Operands) -> Float64:
+    """Return the MACs of as many results as signatures say, float64[n]."""
+    if known is operands:
+        return macs
+    ours, theirs = (each.elements[each.result] for each in (operands, known))
+    return np.asarray(macs * theirs / np.maximum(ours, 1.0))
 
 
 def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, refused: Flags) -> Float64:
