@@ -71,29 +71,39 @@ class Pairs:
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
         """Return some of the pairs."""
-        return Pairs(*(getattr(self, field.name)[places] for field in fields(self)))
+        return Pairs(*(getattr(self, name).take(places) for name in _FIELDS))
+
+
+_FIELDS = tuple(field.name for field in fields(Pairs))
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
     """Channels of the first slice, of each following one and of the last, and how many follow, float64[k].
 
-    Then what `run` says of each of them, and of the operator as a whole.
+    Then the places of pairs that have several slices, int64[m], and of these what `run` says of each slice
+    and of the operator as a whole, and what the last one takes until its outputs are away, float64[m].
     """
 
     first: Float64
     next: Float64
     last: Float64
     following: Float64
+    several: NDArray[np.int64]
     first_ran: Float64
     next_ran: Float64
     last_ran: Float64
     whole_ran: Float64
+    ended: Float64
 
 
 def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
-    """Return slices such that the first is there in time, and each next one while the one before runs."""
-    channels, copy, block, granule = pairs.channels, pairs.copy, pairs.block, pairs.granule
+    """Return slices such that the first is there in time, and each next one while the one before runs.
+
+    Where one slice has all channels, `next` says as many, and `last` and `following` 0: nearly all have one,
+    and what further ones would take is not worked out for them.
+    """
+    channels, copy, granule = pairs.channels, pairs.copy, pairs.granule
     smallest = np.minimum(SPLIT_DEPTH / channels, 1.0)
     share = np.minimum(slack / copy, 1.0)
     aligned = np.floor(share / smallest + 1e-9) * smallest
@@ -104,8 +114,21 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
     first = np.where(share >= 1.0, channels, np.minimum(first, channels))
+    several = np.flatnonzero(first < channels)
+    following, last, count = lengths = np.stack([first, *np.zeros((2, len(first)))])
+    lengths[:, several], ran = _following(pairs.take(several), first[several], room[several])
+    return Slices(first, following, last, count, several, *ran)
+
+
+def _following(pairs: Pairs, first: Float64, room: Float64) -> tuple[Float64, tuple[Float64, ...]]:
+    """Return `next`, `last` and `following` of Slices, float64[3, m], and what they take, float64[m] each.
+
+    `first` are the channels of the first slices, and `room` says for which share of the channels two buffers
+    have room.
+    """
+    channels, block, granule = pairs.channels, pairs.block, pairs.granule
     ran = run(pairs, first)
-    filled = np.floor(channels * (ran + pairs.enter) / copy)
+    filled = np.floor(channels * (ran + pairs.enter) / pairs.copy)
     following = round_up(np.maximum(filled, SPLIT_DEPTH), block)
     following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
     unit = np.where(following > block, block, granule)
@@ -114,7 +137,7 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     count = np.ceil(rest / following)
     last = rest - np.maximum(count - 1.0, 0.0) * following
     each, ended, whole = run(pairs, np.stack([following, last, channels]), _LAST)
-    return Slices(first, following, last, count, ran, each, ended, whole)
+    return np.stack([following, last, count]), (ran, each, ended, whole, ended + leaving(pairs, last))
 
 
 def run(pairs: Pairs, depth: Float64, last: Flags | bool = False) -> Float64:
@@ -148,18 +171,25 @@ def leaving(pairs: Pairs, depth: Float64) -> Float64:
 
 def growth(slices: Slices) -> Float64:
     """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
-    parts = slices.first_ran + (slices.following - 1.0) * slices.next_ran + slices.last_ran
-    return np.where(slices.following > 0, np.maximum(parts - slices.whole_ran, 0.0), 0.0)
+    following, made = slices.following[slices.several], np.zeros(len(slices.first))
+    parts = slices.first_ran + (following - 1.0) * slices.next_ran + slices.last_ran
+    made[slices.several] = np.maximum(parts - slices.whole_ran, 0.0)
+    return made
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
     """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
-    bytes_each = pairs.stored / pairs.channels
+    copied = slices.first * (pairs.stored / pairs.channels) / pairs.far_rate + pairs.far_latency
+    made = np.maximum(copied - slack, 0.0)
+    some = slices.several
+    bytes_each = pairs.stored[some] / pairs.channels[some]
+    rate, latency, enter = pairs.far_rate[some], pairs.far_latency[some], pairs.enter[some]
+    following, channels = slices.following[some], slices.next[some]
 
     def wait(channels: Float64, hidden: Float64) -> Float64:
-        return np.maximum(channels * bytes_each / pairs.far_rate + pairs.far_latency - hidden, 0.0)
+        return np.maximum(channels * bytes_each / rate + latency - hidden, 0.0)
 
-    second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
-    more = wait(slices.next, slices.next_ran) * np.maximum(slices.following - 1.0, 0.0)
-    later = np.where(slices.following > 0, wait(second, slices.first_ran + pairs.enter) + more, 0.0)
-    return wait(slices.first, slack) + later
+    second = np.where(following > 1, channels, np.minimum(channels, slices.last[some]))
+    more = wait(channels, slices.next_ran) * np.maximum(following - 1.0, 0.0)
+    made[some] += wait(second, slices.first_ran + enter) + more
+    return made
