@@ -208,10 +208,12 @@ def _histograms(samples: list[Array], counts: Array) -> Array:
     if counts.sum() > _SMALL * len(counts):
         single = [np.bincount(codes, minlength=256) for codes in samples]
         return np.concatenate(single, dtype=np.int32).reshape(-1, 256)
-    # Small samples are counted together: a call takes as long as some hundred elements.
-    rows = np.repeat(np.arange(0, 256 * len(counts), 256), counts)
-    rows += np.concatenate(samples)
-    return np.bincount(rows, minlength=256 * len(counts)).reshape(-1, 256).astype(np.int32)
+    # Small samples are counted together: a call takes as long as some hundred elements. Row and byte fit
+    # into 16 bits, which are faster to put together.
+    keys = np.repeat(np.arange(0, 256 * len(counts), 256, dtype=np.uint16), counts)
+    keys |= np.concatenate(samples)
+    found = np.bincount(keys.astype(np.intp), minlength=256 * len(counts))
+    return found.reshape(-1, 256).astype(np.int32)
 
 
 @cache

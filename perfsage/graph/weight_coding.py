@@ -110,10 +110,10 @@ def _symbols(keys: Array, counts: Array, count: Array, best: Array) -> tuple[Arr
     least = np.where(palette, best[-1], _BEYOND)
     bits = np.empty((2 * len(_DIVISORS) + 1, len(counts)))
     bits[:-1] = _direct(keys, counts, least, shift).T
-    bits[:-1] += _costs(0)[:PALETTE].T @ (frequent * palette).astype(np.float32)
-    widest = np.where(frequent > 0, best & _POSITIONS, 0).max(axis=0)
-    rows = np.flatnonzero(~palette)
-    widest[rows] = counts.shape[1] - 1 - (counts[rows, ::-1] > 0).argmax(axis=1)
+    widest = counts.shape[1] - 1 - (counts > 0)[:, ::-1].argmax(axis=1)
+    if palette.any():
+        bits[:-1] += _costs(0)[:PALETTE].T @ (frequent * palette).astype(np.float32)
+        widest = np.where(palette, np.where(frequent > 0, best & _POSITIONS, 0).max(axis=0), widest)
     width = np.maximum(np.ceil(np.log2(widest + 1.0)), 2.0)
     plain = np.where(fits, np.ceil(np.log2(np.maximum(size, 2))), np.inf)
     plain = np.where(palette, plain, width)
