@@ -11,8 +11,11 @@ from perfsage.graph import schema
 from perfsage.graph.flatbuffer import Array, FlatBuffer
 from perfsage.graph.options import OptionTables
 from perfsage.graph.ragged import Ragged, read_ragged
-from perfsage.graph.statistics import ColumnStatistics, column_statistics
+from perfsage.graph.statistics import ColumnStatistics, column_statistics, statistics_of
 from perfsage.graph.table import Table
+
+_SOME = "some_statistics"
+"""What columns keep the statistics of some tensors under."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,6 +124,36 @@ class Columns:
     def tensor_statistics(self) -> ColumnStatistics:
         """Statistics of the constant tensors."""
         return self.known_statistics or column_statistics(self)
+
+    @property
+    def pieces(self) -> tuple[Columns, ...]:
+        """The columns of each subgraph that these were joined from: of one, its own."""
+        return (self,)
+
+    @property
+    def read_statistics(self) -> ColumnStatistics:
+        """The statistics as far as they are known by now."""
+        if self.has_statistics:
+            return self.tensor_statistics
+        if _SOME not in self.__dict__:
+            nothing = np.zeros(len(self.tensor_type), np.bool_)
+            self.keep_some_statistics(statistics_of([self], [nothing])[0], nothing)
+        found: ColumnStatistics = self.__dict__[_SOME][0]
+        return found
+
+    def unread(self, wanted: Array) -> Array:
+        """Return which `wanted` bool[tensors] have not been looked at yet, bool[tensors]."""
+        if self.has_statistics:
+            return np.zeros_like(wanted)
+        return wanted & ~self.__dict__[_SOME][1] if _SOME in self.__dict__ else wanted
+
+    def keep_some_statistics(self, statistics: ColumnStatistics, tensors: Array) -> None:
+        """Keep the statistics of some `tensors` bool[tensors], beside those that are kept already."""
+        if _SOME in self.__dict__:
+            before, read = self.__dict__[_SOME]
+            merged = (np.where(tensors, new, old) for new, old in zip(statistics, before, strict=True))
+            statistics, tensors = ColumnStatistics(*merged), tensors | read
+        self.__dict__[_SOME] = statistics, tensors
 
     @property
     def has_statistics(self) -> bool:
