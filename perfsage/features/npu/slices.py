@@ -103,21 +103,30 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     Where one slice has all channels, `next` says as many, and `last` and `following` 0: nearly all have one,
     and what further ones would take is not worked out for them.
     """
-    channels, copy, granule = pairs.channels, pairs.copy, pairs.granule
+    channels, share, room = pairs.channels, slack / pairs.copy, pairs.room / 2 / pairs.stored
+    first = channels.copy()
+    part = np.flatnonzero(((share < 1.0) | (room < 1.0)) & (pairs.stripes == 0))
+    first[part] = _first(channels[part], pairs.granule[part], share[part], room[part], dominated[part])
+    several = np.flatnonzero(first < channels)
+    following, last, count = lengths = np.stack([first, *np.zeros((2, len(first)))])
+    lengths[:, several], ran = _following(pairs.take(several), first[several], np.minimum(room[several], 1.0))
+    return Slices(first, following, last, count, several, *ran)
+
+
+def _first(channels: Float64, granule: Float64, share: Float64, room: Float64, dominated: Flags) -> Float64:
+    """Return the channels of first slices, float64[k], given the `share` that can be copied in time.
+
+    `room` says for which share of the channels two buffers have room.
+    """
     smallest = np.minimum(SPLIT_DEPTH / channels, 1.0)
-    share = np.minimum(slack / copy, 1.0)
+    share = np.minimum(share, 1.0)
     aligned = np.floor(share / smallest + 1e-9) * smallest
     share = np.where(1.0 - aligned < smallest / 2, 1.0, share)
     half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
     share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
-    room = np.minimum(pairs.room / 2 / pairs.stored, 1.0)
-    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), room))
+    share = np.minimum(np.maximum(share, smallest), np.minimum(room, 1.0))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
-    first = np.where(share >= 1.0, channels, np.minimum(first, channels))
-    several = np.flatnonzero(first < channels)
-    following, last, count = lengths = np.stack([first, *np.zeros((2, len(first)))])
-    lengths[:, several], ran = _following(pairs.take(several), first[several], room[several])
-    return Slices(first, following, last, count, several, *ran)
+    return np.where(share >= 1.0, channels, np.minimum(first, channels))
 
 
 def _following(pairs: Pairs, first: Float64, room: Float64) -> tuple[Float64, tuple[Float64, ...]]:
