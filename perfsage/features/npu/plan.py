@@ -208,7 +208,7 @@ def _task(work: Work, cost: dict[str, Float64], room: Float64, **given: NDArray[
     names = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", *SAME)
     same: dict[str, NDArray[Any]] = {name: cost[name] for name in names}
     # A depthwise convolution reads all of its inputs for each slice of its channels.
-    summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1).take(IS_U85, axis=1)
+    summed = np.stack([work.is_matrix, work.is_matrix_u85], axis=1).take(IS_U85, axis=1)
     sources = np.stack([work.source, work.source_u85], axis=1).take(IS_U85, axis=1)
     block = np.maximum(cost["depth"], 1.0)
     return Task(
