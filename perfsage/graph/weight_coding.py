@@ -78,7 +78,8 @@ def _values(count: int) -> Array:
 
 def _coding(counts: Array) -> Array:
     """Return float64[5, t] in the order of Coding; `counts` int32[t, w] as `_by_magnitude` orders them."""
-    keys = (counts << _POSITION_BITS) | np.arange(counts.shape[1], dtype=np.int32)
+    keys = counts << _POSITION_BITS
+    keys |= np.arange(counts.shape[1], dtype=np.int32)
     # A row for each rank: what looks at all ranks of a tensor is fast along the first axis.
     best = np.ascontiguousarray(np.sort(keys, axis=1)[:, : -PALETTE - 3 : -1].T)
     # Without zeros the palette has room for one value more.
@@ -131,7 +132,7 @@ def _direct(keys: Array, counts: Array, least: Array, shift: Array) -> Array:
     bits = np.empty((len(counts), 2 * len(_DIVISORS)), dtype=np.float32)
     for value in np.unique(shift).tolist():
         rows = np.flatnonzero(shift == value)
-        direct = counts[rows]
+        direct = counts if len(rows) == len(counts) and value <= 0 else counts[rows]
         # Only a palette shifts what is outside it by a positive number.
         if value > 0:
             direct *= keys[rows] < least[rows, None]
