@@ -49,8 +49,8 @@ after it what NPUs keep in SRAM (`memory`). `spanned_macs_*` count zeros that fi
 well, on U55 and U65 and on U85, without what these leave to the CPU. `cycles_*` are what Arm's estimate gives
 for each Ethos-U accelerator before memory (`npu_costs`), `near_*`, `far_*`, `awaited_*` and `sram_*` the
 bytes that it moves and waits for (`fetch`) and `coded_*` those that it stores, all 0 for what it leaves to
-the CPU, and `ahead_*` those of weights that are in SRAM beside activations (`prefetch`), and what others have in it
-beside those of the last of REFERENCES. All of these are NaN for accelerators that nobody asked for.
+the CPU, and `ahead_*` those of weights that are in SRAM beside activations (`prefetch`), and what others have
+in it beside those of the last of REFERENCES. All of these are NaN for accelerators that nobody asked for.
 `CPU_COLUMNS` are what CPUs make of them (`cpu`), `HEAP_COLUMNS` what these keep on the heap.
 """
 

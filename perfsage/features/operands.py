@@ -60,9 +60,10 @@ class Operands:
 
     def is_type(self, *names: str) -> Flags:
         """Return which operators are of one of these builtin types, bool[n] to read only."""
-        if names not in self._of_types:
-            self._of_types[names] = _protected(operator_flags(names)[self.type])
-        return self._of_types[names]
+        found = self._of_types.get(names)
+        if found is None:
+            found = self._of_types[names] = _protected(operator_flags(names).take(self.type))
+        return found
 
     def retyped(self, rows: NDArray[np.int64], name: str) -> Operands:
         """Return the same operands with the operators in `rows` taken for those of another builtin type."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.graph import Subgraph
+from perfsage.graph.statistics import statistics_at
 
 WEIGHT_COLUMNS = (
     *("weight_known", "weight_sparsity", "weight_entropy", "weight_distinct", "weight_width"),
@@ -22,15 +23,17 @@ def weight_columns(subgraph: Subgraph, weight: NDArray[np.int64], read: bool) ->
     """Return float32[n, 10]; rows without constant weights are zero, and so are all of them unless `read`."""
     if not read:
         return np.zeros((len(weight), len(WEIGHT_COLUMNS)), dtype=np.float32)
-    found = subgraph.columns.tensor_statistics
-    table = np.zeros((len(found.known) + 1, len(WEIGHT_COLUMNS)), dtype=np.float32)
-    table[:-1, 0], table[:-1, 1] = found.known, found.sparsity
-    table[:-1, 2] = found.entropy_bits / 8
-    table[:-1, 3] = np.log2(np.maximum(found.distinct, 1)) / 8
-    table[:-1, 4] = found.bit_width / 8
-    table[:-1, 5] = found.plain_bits / 8
-    table[:-1, 6] = found.zero_bits / 8
-    table[:-1, 7] = found.nonzero_bits / 8
-    table[:-1, 8] = found.common_share
-    table[:-1, 9] = found.palette_bits / 256
-    return table[weight]
+    found = statistics_at(subgraph.columns.pieces, weight)
+    columns = [
+        found.known,
+        found.sparsity,
+        found.entropy_bits / 8,
+        np.log2(np.maximum(found.distinct, 1)) / 8,
+        found.bit_width / 8,
+        found.plain_bits / 8,
+        found.zero_bits / 8,
+        found.nonzero_bits / 8,
+        found.common_share,
+        found.palette_bits / 256,
+    ]
+    return np.stack(columns, axis=1, dtype=np.float32, casting="unsafe")

@@ -11,8 +11,11 @@ from perfsage.graph import schema
 from perfsage.graph.flatbuffer import Array, FlatBuffer
 from perfsage.graph.options import OptionTables
 from perfsage.graph.ragged import Ragged, read_ragged
-from perfsage.graph.statistics import ColumnStatistics, column_statistics
+from perfsage.graph.statistics import ColumnStatistics, column_statistics, statistics_of
 from perfsage.graph.table import Table
+
+_SOME = "some_statistics"
+"""What columns keep the statistics of some tensors under."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,20 +97,24 @@ class Columns:
         return made
 
     @cached_property
-    def tensor_is_quantized(self) -> Array:
-        """Whether each tensor has both a scale and a zero point."""
+    def tensor_quantization(self) -> Array:
+        """How many scales and how many zero points each tensor has, int64[2, tensors]."""
         offsets = self.tensor_fields[:, schema.slots("Tensor")["quantization"]]
-        made = np.zeros(len(self.tensor_type), bool)
+        made = np.zeros((2, len(self.tensor_type)), np.int64)
         rows, what = np.flatnonzero(offsets), "a tensor's quantization"
         if len(rows):
             where = self.tensor_position[rows] + offsets[rows]
             tables = where + self.buffer.at(self.buffer.u4, where, what)
             slots = schema.slots("QuantizationParameters")
             fields = self.buffer.fields(tables, len(slots), what)
-            scales = self.buffer.vectors(tables, fields[:, slots["scale"]], 4, what)[1]
-            zeros = self.buffer.vectors(tables, fields[:, slots["zero_point"]], 8, what)[1]
-            made[rows] = (scales > 0) & (zeros > 0)
+            made[0, rows] = self.buffer.vectors(tables, fields[:, slots["scale"]], 4, what)[1]
+            made[1, rows] = self.buffer.vectors(tables, fields[:, slots["zero_point"]], 8, what)[1]
         return made
+
+    @cached_property
+    def tensor_is_quantized(self) -> Array:
+        """Whether each tensor has both a scale and a zero point."""
+        return np.asarray((self.tensor_quantization > 0).all(axis=0))
 
     @cached_property
     def tensor_is_dynamic(self) -> Array:
@@ -121,6 +128,36 @@ class Columns:
     def tensor_statistics(self) -> ColumnStatistics:
         """Statistics of the constant tensors."""
         return self.known_statistics or column_statistics(self)
+
+    @property
+    def pieces(self) -> tuple[Columns, ...]:
+        """The columns of each subgraph that these were joined from: of one, its own."""
+        return (self,)
+
+    @property
+    def read_statistics(self) -> ColumnStatistics:
+        """The statistics as far as they are known by now."""
+        if self.has_statistics:
+            return self.tensor_statistics
+        if _SOME not in self.__dict__:
+            nothing = np.zeros(len(self.tensor_type), np.bool_)
+            self.keep_some_statistics(statistics_of([self], [nothing])[0], nothing)
+        found: ColumnStatistics = self.__dict__[_SOME][0]
+        return found
+
+    def unread(self, wanted: Array) -> Array:
+        """Return which `wanted` bool[tensors] have not been looked at yet, bool[tensors]."""
+        if self.has_statistics:
+            return np.zeros_like(wanted)
+        return wanted & ~self.__dict__[_SOME][1] if _SOME in self.__dict__ else wanted
+
+    def keep_some_statistics(self, statistics: ColumnStatistics, tensors: Array) -> None:
+        """Keep the statistics of some `tensors` bool[tensors], beside those that are kept already."""
+        if _SOME in self.__dict__:
+            before, read = self.__dict__[_SOME]
+            merged = (np.where(tensors, new, old) for new, old in zip(statistics, before, strict=True))
+            statistics, tensors = ColumnStatistics(*merged), tensors | read
+        self.__dict__[_SOME] = statistics, tensors
 
     @property
     def has_statistics(self) -> bool:
@@ -140,6 +177,10 @@ class Columns:
 
     def quantization_lengths(self, index: int) -> tuple[int, int]:
         """Return how many scales and how many zero points a tensor has."""
+        # All of them are read together where features are made, in less time than a few one by one.
+        if "tensor_quantization" in self.__dict__:
+            scales, zeros = self.tensor_quantization[:, index].tolist()
+            return scales, zeros
         table = self.tensor_table(index).get("quantization")
         if table is None:
             return 0, 0

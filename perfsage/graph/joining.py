@@ -83,6 +83,11 @@ class JoinedColumns(Columns):
         """Whether each tensor has both a scale and a zero point."""
         return np.concatenate([part.tensor_is_quantized for part in self.parts])
 
+    @property
+    def pieces(self) -> tuple[Columns, ...]:
+        """The columns of each subgraph."""
+        return self.parts
+
     @cached_property
     def tensor_statistics(self) -> ColumnStatistics:
         """Statistics of all constants, each sampled as densely as in its own subgraph."""

@@ -205,10 +205,17 @@ class _Part:
         return [self.names[code] for code in dict.fromkeys(self.subgraph.columns.operator_opcode.tolist())]
 
     def options(self) -> list[Allocation]:
-        """Return the options that operators store, in their order."""
+        """Return the options that operators store, in their order, as two where all have one alignment."""
         by_code = [_STORED.get(name, _NOTHING)[0] for name in self.names]
-        found = (by_code[code] for code in self.subgraph.columns.operator_opcode.tolist())
-        return [allocation for allocation in found if allocation]
+        opcode = self.subgraph.columns.operator_opcode
+        first, *more = found = [made for code in opcode.tolist() if (made := by_code[code])] or [(0, 1)]
+        size, alignment = first
+        if not more or any(made and made[1] != alignment for made in by_code):
+            return found
+        # What follows begins where the first one was aligned.
+        counts = zip(by_code, np.bincount(opcode, minlength=len(by_code)).tolist(), strict=True)
+        total = sum(count * (-(-made[0] // alignment) * alignment) for made, count in counts if made)
+        return [first, (total - -(-size // alignment) * alignment, alignment)]
 
     def kernel_data(self) -> Int64:
         """Return the bytes that kernels store, for each operator."""

@@ -94,9 +94,14 @@ def column_statistics(columns: Columns) -> ColumnStatistics:
     return statistics_of([columns])[0]
 
 
-def statistics_of(many: Sequence[Columns]) -> list[ColumnStatistics]:
-    """Return the statistics of several subgraphs' tensors, which are worked out together."""
+def statistics_of(many: Sequence[Columns], wanted: Sequence[Array] | None = None) -> list[ColumnStatistics]:
+    """Return the statistics of several subgraphs' tensors, which are worked out together.
+
+    Where `wanted` bool[tensors] are given for each subgraph, others are not looked at, and not known.
+    """
     known = [_known(columns) for columns in many]
+    if wanted is not None:
+        known = [there & asked for there, asked in zip(known, wanted, strict=True)]
     starts = np.cumsum([0, *map(len, known)])
     total = int(starts[-1])
     found = ColumnStatistics(
@@ -106,7 +111,8 @@ def statistics_of(many: Sequence[Columns]) -> list[ColumnStatistics]:
         *(np.zeros(total) for _ in Coding._fields),
     )
     kinds = np.concatenate([columns.tensor_type for columns in many] or [found.known])
-    zeros = np.concatenate([_zero_points(columns) for columns in many] or [found.distinct])
+    points = [_zero_points(*part) for part in zip(many, known, strict=True)]
+    zeros = np.concatenate(points or [found.distinct])
     for kind in sorted(set(kinds[found.known].tolist())):
         tensors = np.flatnonzero(found.known & (kinds == kind))
         for begin in range(0, len(tensors), _ROWS_AT_ONCE):
@@ -115,6 +121,24 @@ def statistics_of(many: Sequence[Columns]) -> list[ColumnStatistics]:
         ColumnStatistics(*(column[begin:end] for column in found))
         for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
     ]
+
+
+def statistics_at(many: Sequence[Columns], tensors: Array) -> ColumnStatistics:
+    """Return the statistics of `tensors` int64[k], counted over several subgraphs; none behind the last.
+
+    Only these are read, which most often are the weights among all constants, and each of them once.
+    """
+    starts = np.cumsum([0, *(len(columns.tensor_type) for columns in many)])
+    asked = np.zeros(starts[-1] + 1, np.bool_)
+    asked[tensors] = True
+    wanted = [asked[begin:end] for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+    missing = [columns.unread(mask) for columns, mask in zip(many, wanted, strict=True)]
+    some = [place for place, mask in enumerate(missing) if mask.any()]
+    made = statistics_of([many[place] for place in some], [missing[place] for place in some])
+    for place, statistics in zip(some, made, strict=True):
+        many[place].keep_some_statistics(statistics, missing[place])
+    columns = zip(*(columns.read_statistics for columns in many), strict=True)
+    return ColumnStatistics(*(np.append(np.concatenate(column), 0)[tensors] for column in columns))
 
 
 def _known(columns: Columns) -> Array:
@@ -153,29 +177,32 @@ def _samples(columns: Columns, tensors: Array, name: str, bits: int) -> list[Arr
     budget = max(TOTAL_ELEMENTS // len(columns.tensor_type), SAMPLE_RUNS)
     unit = max(bits // 8, 1)
     dtype = f"<{'i' if name.startswith('INT') else 'u'}{unit}" if unit > 1 else "|u1"
+    units = columns.tensor_constant_bytes[tensors] // unit
+    limits = np.minimum(sample_elements(units) if bits == 8 else least, budget)
     places = zip(
         columns.tensor_constant_start[tensors].tolist(),
-        (columns.tensor_constant_bytes[tensors] // unit).tolist(),
+        units.tolist(),
+        np.broadcast_to(limits, units.shape).tolist(),
         columns.tensor_elements[tensors].tolist(),
         strict=True,
     )
     samples = []
     data, view = columns.buffer.data, columns.buffer.view(dtype)
-    for start, units, elements in places:
-        limit = min(sample_elements(units) if bits == 8 else least, budget)
-        if units <= limit:
-            codes = view[start : start + units * unit : unit]
+    for start, count, limit, elements in places:
+        if count <= limit:
+            codes = view[start : start + count * unit : unit]
         else:
-            strides = (units // SAMPLE_RUNS * unit, unit)
+            strides = (count // SAMPLE_RUNS * unit, unit)
             shape = (SAMPLE_RUNS, limit // SAMPLE_RUNS)
             codes = np.ndarray(shape, dtype, data, start, strides).ravel()
         samples.append(codes if bits >= 8 else _unpack(codes, bits)[: max(elements, 1)])
     return samples
 
 
-def sample_elements(elements: int) -> int:
+def sample_elements(elements: Array) -> Array:
     """Return how many elements of 8 bits are read at most of so many."""
-    return min(max(elements // SAMPLED_SHARE, SAMPLE_ELEMENTS), MOST_SAMPLE_ELEMENTS)
+    most: Array = np.clip(elements // SAMPLED_SHARE, SAMPLE_ELEMENTS, MOST_SAMPLE_ELEMENTS)
+    return most
 
 
 def _unpack(codes: Array, bits: int) -> Array:
@@ -208,10 +235,12 @@ def _histograms(samples: list[Array], counts: Array) -> Array:
     if counts.sum() > _SMALL * len(counts):
         single = [np.bincount(codes, minlength=256) for codes in samples]
         return np.concatenate(single, dtype=np.int32).reshape(-1, 256)
-    # Small samples are counted together: a call takes as long as some hundred elements.
-    rows = np.repeat(np.arange(0, 256 * len(counts), 256), counts)
-    rows += np.concatenate(samples)
-    return np.bincount(rows, minlength=256 * len(counts)).reshape(-1, 256).astype(np.int32)
+    # Small samples are counted together: a call takes as long as some hundred elements. Row and byte fit
+    # into 16 bits, which are faster to put together.
+    keys = np.repeat(np.arange(0, 256 * len(counts), 256, dtype=np.uint16), counts)
+    keys |= np.concatenate(samples)
+    found = np.bincount(keys.astype(np.intp), minlength=256 * len(counts))
+    return found.reshape(-1, 256).astype(np.int32)
 
 
 @cache
@@ -259,11 +288,11 @@ def _widths(low: Array, high: Array) -> Array:
     return np.minimum(widths, 64)
 
 
-def _zero_points(columns: Columns) -> Array:
-    """Return the first zero point of each tensor; 0 where it has none."""
+def _zero_points(columns: Columns, known: Array) -> Array:
+    """Return the first zero point of each tensor that is `known` bool[tensors]; 0 where it has none."""
     zeros = np.zeros(len(columns.tensor_type), np.int64)
     offsets = columns.tensor_fields[:, schema.slots("Tensor")["quantization"]]
-    rows = np.flatnonzero(offsets)
+    rows = np.flatnonzero((offsets > 0) & known)
     buffer, what = columns.buffer, "a tensor's quantization"
     if len(rows):
         where = columns.tensor_position[rows] + offsets[rows]

@@ -78,7 +78,8 @@ def _values(count: int) -> Array:
 
 def _coding(counts: Array) -> Array:
     """Return float64[5, t] in the order of Coding; `counts` int32[t, w] as `_by_magnitude` orders them."""
-    keys = (counts << _POSITION_BITS) | np.arange(counts.shape[1], dtype=np.int32)
+    keys = counts << _POSITION_BITS
+    keys |= np.arange(counts.shape[1], dtype=np.int32)
     # A row for each rank: what looks at all ranks of a tensor is fast along the first axis.
     best = np.ascontiguousarray(np.sort(keys, axis=1)[:, : -PALETTE - 3 : -1].T)
     # Without zeros the palette has room for one value more.
@@ -110,10 +111,10 @@ def _symbols(keys: Array, counts: Array, count: Array, best: Array) -> tuple[Arr
     least = np.where(palette, best[-1], _BEYOND)
     bits = np.empty((2 * len(_DIVISORS) + 1, len(counts)))
     bits[:-1] = _direct(keys, counts, least, shift).T
-    bits[:-1] += _costs(0)[:PALETTE].T @ (frequent * palette).astype(np.float32)
-    widest = np.where(frequent > 0, best & _POSITIONS, 0).max(axis=0)
-    rows = np.flatnonzero(~palette)
-    widest[rows] = counts.shape[1] - 1 - (counts[rows, ::-1] > 0).argmax(axis=1)
+    widest = counts.shape[1] - 1 - (counts > 0)[:, ::-1].argmax(axis=1)
+    if palette.any():
+        bits[:-1] += _costs(0)[:PALETTE].T @ (frequent * palette).astype(np.float32)
+        widest = np.where(palette, np.where(frequent > 0, best & _POSITIONS, 0).max(axis=0), widest)
     width = np.maximum(np.ceil(np.log2(widest + 1.0)), 2.0)
     plain = np.where(fits, np.ceil(np.log2(np.maximum(size, 2))), np.inf)
     plain = np.where(palette, plain, width)
@@ -131,7 +132,7 @@ def _direct(keys: Array, counts: Array, least: Array, shift: Array) -> Array:
     bits = np.empty((len(counts), 2 * len(_DIVISORS)), dtype=np.float32)
     for value in np.unique(shift).tolist():
         rows = np.flatnonzero(shift == value)
-        direct = counts[rows]
+        direct = counts if len(rows) == len(counts) and value <= 0 else counts[rows]
         # Only a palette shifts what is outside it by a positive number.
         if value > 0:
             direct *= keys[rows] < least[rows, None]

@@ -32,8 +32,8 @@ def _beyond(operands: Any, ranges: Ranges, ahead: float = 0.0) -> list[int]:
     stripes = stripes_of(operands, ranges, _no_steps(count))
     weights = np.full((count, len(SPILL_BYTES)), ahead)
     often = np.repeat(2.0 * ranges.bytes[:, None], len(SPILL_BYTES), axis=1)
-    chained = np.zeros(count, dtype=np.bool_)
-    spills = spilled(operands, ranges, stripes, np.zeros(tensors, dtype=np.int64), weights, often, chained)
+    seen = often, np.zeros(count, dtype=np.bool_)
+    spills = spilled(operands, ranges, stripes, np.zeros(tensors, dtype=np.int64), weights, lambda: seen)
     return [int(bits) for bits in spills.beyond]
 
 

@@ -37,11 +37,12 @@ def constant_elements(operands: Operands, draft: Draft, ends: Ends) -> Float64:
 
 def doubled(operands: Operands) -> Flags:
     """Return which operators broadcast both of their operands, bool[n]."""
-    whole = operands.dimensions[operands.result]
-    both = operands.is_type(*_PLAIN)
+    both = operands.is_type(*_PLAIN).copy()
+    rows = np.flatnonzero(both)
+    whole = operands.dimensions[operands.result[rows]]
     for operand in (operands.data, operands.second):
-        both = both & (operands.dimensions[operand] != whole).any(axis=1)
-    return np.asarray(both)
+        both[rows] &= (operands.dimensions[operand[rows]] != whole).any(axis=1)
+    return both
 
 
 def add_zeros(costs: Float64, columns: tuple[str, ...], work: Work) -> None:

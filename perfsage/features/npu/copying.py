@@ -32,16 +32,19 @@ def kept(
     smallest = pairs.copy * np.minimum(pairs.channels, SPLIT_DEPTH) / pairs.channels
     forced = pairs.alone & again & ((smallest < pairs.unmoved / 10) | (smallest <= STARTUP_CYCLES))
     waited_for = waiting(pairs, slices, np.where(forced, STARTUP_CYCLES, usable))
-    once, (near, far, fit) = _whole_readings(pairs), _input_cycles(pairs, slices)
+    once, size = _whole_readings(pairs), pairs.size / np.maximum(pairs.stripes, 1.0)
+    near, far, fit = _input_cycles(pairs, slices, size)
     inputs = np.where(pairs.inside | (pairs.movable & fit), near, far)
     buffered = pairs.buffered * once + pairs.near_latency * pairs.readings * slices.following
     ran = pairs.cycles + growth(slices) + waited_for - _nearer(pairs)
-    new = np.maximum(np.maximum(ran, buffered), inputs)
+    new_far = np.maximum(ran, buffered)
+    new = np.maximum(new_far, inputs)
     count = 1.0 + slices.following
-    worse = _rather_inputs(pairs, np.maximum(np.maximum(ran, buffered), far), far, beside) & ~fit
+    old = np.maximum(pairs.direct, pairs.unmoved * once)
+    worse = _rather_inputs(pairs, old, np.maximum(new_far, far), far) & (size < beside) & ~fit
     new = np.where(dominated & (waited_for / count < STARTUP_CYCLES), new - waited_for, new)
     new = np.where(dominated & (count > 1) & forced & (new == ran), new - count * STARTUP_CYCLES / 2, new)
-    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * once), inputs)
+    old = np.maximum(old, inputs)
     better = (new <= old) & (again | (pairs.copy + buffered <= old)) & ~_wasteful(pairs, dominated, slices)
     better &= ~worse
     return np.asarray(_tried(pairs, slack, dominated, forced, smallest) & better)
@@ -76,42 +79,41 @@ def _nearer(pairs: Pairs) -> Float64:
 
 
 def _wasteful(pairs: Pairs, dominated: Flags, slices: Slices) -> Flags:
-    filled = slices.next / round_up(slices.next, pairs.block)
-    return np.asarray(dominated & (slices.following >= 2) & (filled < LEAST_FILLED))
+    some, made = slices.several, np.zeros(len(dominated), dtype=np.bool_)
+    filled = slices.next[some] / round_up(slices.next[some], pairs.block[some])
+    made[some] = dominated[some] & (slices.following[some] >= 2) & (filled < LEAST_FILLED)
+    return made
 
 
-def _passes(pairs: Pairs, channels: Float64) -> Float64:
-    # One pass may be as deep as anything.
-    return np.asarray(np.where(channels > 0, np.maximum(np.ceil(channels / pairs.pass_depth), 1.0), 0.0))
+def _passes(depth: Float64, channels: Float64) -> Float64:
+    """Return how many passes of so much `depth`, which may be any, so many channels take, float64[k]."""
+    return np.asarray(np.where(channels > 0, np.maximum(np.ceil(channels / depth), 1.0), 0.0))
 
 
-def _rather_inputs(pairs: Pairs, new: Float64, far: Float64, beside: Float64) -> Flags:
+def _rather_inputs(pairs: Pairs, direct: Float64, new: Float64, far: Float64) -> Flags:
     """Return where inputs are brought to SRAM rather than weights if not both fit, bool[k].
 
-    `new` float64[k] are the cycles with weights in SRAM and inputs in DRAM, which take `far` to read.
+    `direct` float64[k] are the cycles with weights where they are, but for its inputs, and `new` those with
+    weights in SRAM and inputs in DRAM, which take `far` to read.
     """
-    one = pairs.input * _passes(pairs, pairs.channels) / np.maximum(pairs.stripes, 1.0)
-    staged = one / pairs.near_input + pairs.near_latency
-    old = np.maximum(np.maximum(pairs.direct, pairs.unmoved * _whole_readings(pairs)), staged)
-    return pairs.movable & ~pairs.inside & (_size(pairs) < beside) & (old < np.minimum(new, far))
+    one = pairs.input * _passes(pairs.pass_depth, pairs.channels) / np.maximum(pairs.stripes, 1.0)
+    old = np.maximum(direct, one / pairs.near_input + pairs.near_latency)
+    return pairs.movable & ~pairs.inside & (old < np.minimum(new, far))
 
 
-def _size(pairs: Pairs) -> Float64:
-    """Return the bytes of inputs, of one stripe where an operator works in stripes, float64[k]."""
-    return np.asarray(pairs.size / np.maximum(pairs.stripes, 1.0))
-
-
-def _input_cycles(pairs: Pairs, slices: Slices) -> tuple[Float64, Float64, Flags]:
+def _input_cycles(pairs: Pairs, slices: Slices, size: Float64) -> tuple[Float64, Float64, Flags]:
     """Return what reading the inputs of all slices takes from SRAM and from where they are, float64[k].
 
-    Then whether they fit into SRAM beside the weights, bool[k].
+    Then whether they fit into SRAM beside the weights, bool[k]; of one stripe where an operator works in
+    stripes: `size` float64[k] bytes.
     """
-    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
-    between = np.maximum(following - 1.0, 0.0)
-    passes = _passes(pairs, slices.first) + between * _passes(pairs, slices.next) + _passes(pairs, last)
+    some = slices.several
+    following, next_one, last = (part[some] for part in (slices.following, slices.next, slices.last))
+    passes, weights = _passes(pairs.pass_depth, slices.first), slice_bytes(pairs, slices.first)
+    depth, between = pairs.pass_depth[some], np.maximum(following - 1.0, 0.0)
+    passes[some] += between * _passes(depth, next_one) + _passes(depth, last)
+    weights[some] += slice_bytes(pairs, np.where(following > 1, next_one, last), some)
     read = pairs.input * passes
-    second = np.where(following > 1, slices.next, last)
-    weights = slice_bytes(pairs, slices.first) + slice_bytes(pairs, second)
     near = read / pairs.near_input + pairs.near_latency
     far = read / pairs.far_input + pairs.edge_latency
-    return near, far, _size(pairs) + weights <= pairs.room
+    return near, far, size + weights <= pairs.room

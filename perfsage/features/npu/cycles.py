@@ -49,14 +49,17 @@ _known: dict[bytes, Float64] = {}
 
 
 def npu_costs(work: Work) -> Float64:
-    """Return float64[n, len(COSTS), len(GEOMETRIES)]; 0 for views."""
+    """Return float64[n, len(COSTS), len(GEOMETRIES)], a view of one piece for each cost; 0 for views."""
     places: dict[bytes, int] = {}
     whom = asked().tobytes()
     which = np.array([places.setdefault(whom + key, len(places)) for key in work.row_keys()])
-    costs: Float64 = _remembered(work, list(places), np.unique(which, return_index=True)[1])[which]
-    costs[:, :_BATCHED] *= work.batch[:, None, None]
-    costs[:, -1] *= work.groups[:, None]
-    return costs
+    known = _remembered(work, list(places), np.unique(which, return_index=True)[1])
+    costs: Float64 = np.ascontiguousarray(np.moveaxis(known, 1, 0)).take(which, axis=1)
+    if (work.batch != 1.0).any():
+        costs[:_BATCHED] *= work.batch[:, None]
+    if (work.groups != 1.0).any():
+        costs[-1] *= work.groups[:, None]
+    return np.moveaxis(costs, 0, 1)
 
 
 def _remembered(work: Work, keys: list[bytes], rows: NDArray[np.int64]) -> Float64:

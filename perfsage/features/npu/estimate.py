@@ -17,7 +17,7 @@ from perfsage.features.npu.fetch import SCALE_BYTES
 from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.identities import without_identities
 from perfsage.features.npu.memory import npu_live
-from perfsage.features.npu.plan import planned
+from perfsage.features.npu.plan import Plan, planned
 from perfsage.features.npu.refusals import refusals
 from perfsage.features.npu.schedule import execution_order
 from perfsage.features.npu.softmax_rooms import limit_softmaxes
@@ -72,14 +72,17 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
         steps = _steps(subgraph, operands, statistics, refused, shapes, stored)
     stripes = stripes_of(operands, ranges, steps)
 
-    def placed(ahead: Float64, reads: Float64) -> Spills:
-        accesses = accesses_of(subgraph, operands, refused[:, 1], ranges, stored, reads)
-        chained = linked_by(subgraph, operands, refused[:, 1]).within
-        return spilled(operands, ranges, stripes, crossed, ahead, accesses, chained)
+    def placed(ahead: Float64, plan: Plan | None) -> Spills:
+        def accesses() -> tuple[Float64, Flags]:
+            reads = plan.reads if plan else nothing
+            read = accesses_of(subgraph, operands, refused[:, 1], ranges, stored, reads)
+            return read, linked_by(subgraph, operands, refused[:, 1]).within
+
+        return spilled(operands, ranges, stripes, crossed, ahead, accesses)
 
     nothing = np.zeros((len(refused), len(SPILL_BYTES)))
     # What room weights find is known once it is known how many bytes they have.
-    spills = replace(placed(nothing, nothing), room=nothing + np.inf)
+    spills = replace(placed(nothing, None), room=nothing + np.inf)
     given = subgraph, operands, shapes, statistics, refused
     plan = planned(*given, spills)
     ahead = plan.ahead
@@ -88,7 +91,7 @@ def _in_order(subgraph: Subgraph, operands: Operands, statistics: Statistics, re
         stripes = stripes_of(operands, ranges, steps, plan.weights, plan.copied)
         room = np.stack([striped.room for striped in stripes], axis=1)
         ahead = ahead - np.where(plan.copied & (plan.weights > room), plan.weights, 0.0)
-    first, spills = spills, placed(ahead, plan.reads)
+    first, spills = spills, placed(ahead, plan)
     names = ("beyond", "heights", "room")
     if any((getattr(spills, name) != getattr(first, name)).any() for name in names):
         plan = planned(*given, spills)

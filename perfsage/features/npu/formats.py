@@ -158,10 +158,12 @@ def multiples(operands: Operands) -> NDArray[np.float64]:
 
     One of a single channel is an ordinary convolution.
     """
-    depth = np.maximum(operands.dimensions[operands.data, 3], 1.0)
-    result = operands.dimensions[operands.result, 3]
-    several = operands.is_type("DEPTHWISE_CONV_2D") & (depth > 1) & (result >= depth) & (result % depth == 0)
-    return np.where(several, result / depth, 1.0)
+    rows, made = np.flatnonzero(operands.is_type("DEPTHWISE_CONV_2D")), np.ones(len(operands.type))
+    depth = np.maximum(operands.dimensions[operands.data[rows], 3], 1.0)
+    result = operands.dimensions[operands.result[rows], 3]
+    several = (depth > 1) & (result >= depth) & (result % depth == 0)
+    made[rows] = np.where(several, result / depth, 1.0)
+    return made
 
 
 def _laid_out(subgraph: Subgraph, operands: Operands) -> Flags:

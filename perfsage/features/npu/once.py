@@ -14,10 +14,15 @@ def first_of_graph(subgraph: Subgraph, rows: NDArray[np.int64], keys: Float64 | 
     """Return which of `rows` int64[k] are the first of their graph with such `keys` [k, columns], bool[k]."""
     if len(rows) == 1:
         return np.ones(1, dtype=np.bool_)
-    graph = subgraph.begins(rows)[:, None]
-    seen = graph if keys is None else np.concatenate([graph, keys], axis=1)
+    columns = [subgraph.begins(rows), *(() if keys is None else keys.T)]
+    order = np.lexsort(columns)
+    # What is alike is in a row now, the first one first.
+    new = np.zeros(len(rows), dtype=np.bool_)
+    new[:1] = True
+    for column in columns:
+        new[1:] |= np.diff(column[order]) != 0
     first = np.zeros(len(rows), dtype=np.bool_)
-    first[np.unique(seen, axis=0, return_index=True)[1]] = True
+    first[order[new]] = True
     return first
 
 

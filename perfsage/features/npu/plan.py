@@ -208,18 +208,19 @@ def _task(work: Work, cost: dict[str, Float64], room: Float64, **given: NDArray[
     names = ("cycles", "planned", "planned_direct", "readings", "enter", "leave", "input", *SAME)
     same: dict[str, NDArray[Any]] = {name: cost[name] for name in names}
     # A depthwise convolution reads all of its inputs for each slice of its channels.
-    summed = np.stack([work.is_matrix, work.for_u85().is_matrix], axis=1)[:, IS_U85]
-    sources = np.stack([work.source, work.source_u85], axis=1)[:, IS_U85]
+    summed = np.stack([work.is_matrix, work.is_matrix_u85], axis=1).take(IS_U85, axis=1)
+    sources = np.stack([work.source, work.source_u85], axis=1).take(IS_U85, axis=1)
+    block = np.maximum(cost["depth"], 1.0)
     return Task(
         direct=cost["cycles_direct"],
-        block=np.maximum(cost["depth"], 1.0),
-        pass_depth=np.where(summed, np.maximum(cost["depth"], 1.0), np.inf),
+        block=block,
+        pass_depth=np.where(summed, block, np.inf),
         channels=work.out_c,
         granule=np.where(IS_U85, round_up(cost["micro"], SCALES_AT_ONCE), 1.0),
         size=work.in_h * work.in_w * work.in_c,
         movable=sources != EDGE,
-        stripes=work.stripes[:, _STRIPED],
-        room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1)[:, _STRIPED],
+        stripes=work.stripes.take(_STRIPED, axis=1),
+        room=np.concatenate([room, np.full((len(room), 1), np.inf)], axis=1).take(_STRIPED, axis=1),
         **same,
         **given,
     )

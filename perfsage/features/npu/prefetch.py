@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu import copying
-from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, leaving, slice_bytes, sliced_share
+from perfsage.features.npu.slices import SPLIT_DEPTH, Pairs, Slices, cut, slice_bytes, sliced_share
 from perfsage.features.npu.tasks import ROOM, Task, pairs_of
 from perfsage.features.npu.work import Flags, Float64, round_up
 
@@ -60,33 +60,33 @@ def prefetched(task: Task, busy: Flags, first: Flags, outside: Flags) -> Prefetc
     `busy` bool[n, d] says which operators an accelerator does, `first` bool[n] which rows begin a graph, and
     `outside` bool[n, d] what the CPU does: nothing is copied in the meantime.
     """
-    row, accelerator = np.nonzero((task.weights > 0) & busy)
-    where = row, accelerator
-    earlier, most = _earlier(busy, first, outside, where)
-    before, images = earlier[where], task.staged[where]
-    most = np.where(images > 0, np.minimum(most, np.array(ROOM)[accelerator] - images), most)
+    places = np.flatnonzero((task.weights > 0) & busy)
+    where = np.divmod(places, busy.shape[1])
+    earlier, most = _earlier(busy, first, outside, places)
+    before, images = earlier.take(places), task.staged.take(places)
+    most = np.where(images > 0, np.minimum(most, np.array(ROOM).take(where[1]) - images), most)
     pairs = pairs_of(task, where, before)
     part, slack, rest = _settled(task, pairs, where, before, most)
     kept, ahead, come = _buffered(task, part, where, before)
-    took = task.direct.copy()
-    took[where] = np.where(part["kept"] > 0, _cycles(pairs, part, slack), task.direct[where])
-    scales, count, lengths = _sliced(task, pairs, part, slack, where)
+    took = task.direct.flatten()
+    took[places] = np.where(part["kept"] > 0, _cycles(pairs, part, slack), took.take(places))
+    scales, count, lengths = _sliced(task, pairs, part, slack, places)
     slack = _slack(task, rest, earlier, np.arange(busy.shape[1]))
-    padded = np.ones(task.direct.shape)
+    padded = np.ones(busy.shape)
     padded[where] = part["padded"]
-    return Prefetch(kept, ahead, come, took, slack, scales, count, lengths, padded)
+    return Prefetch(kept, ahead, come, took.reshape(busy.shape), slack, scales, count, lengths, padded)
 
 
-def _earlier(busy: Flags, first: Flags, outside: Flags, where: Where) -> tuple[Int64, Float64]:
+def _earlier(busy: Flags, first: Flags, outside: Flags, places: Int64) -> tuple[Int64, Float64]:
     """Return the row of the operator before each, int64[n, d], and the bytes of weights that may come then.
 
-    The latter float64[k] for each of `where`, infinite but where the CPU works in between.
+    The latter float64[k] for each of `places`, infinite but where the CPU works in between.
     """
-    earlier, most = _before(busy, first), np.full(len(where[0]), np.inf)
+    earlier, most = _before(busy, first), np.full(len(places), np.inf)
     if outside.any():
         halted = _before(outside, first) > earlier
         earlier[halted] = -1
-        most[halted[where]] = 0.0
+        most[halted.take(places)] = 0.0
     return earlier, most
 
 
@@ -98,22 +98,27 @@ def _settled(
     What an operator copies depends on the one before, so that all are planned until nothing changes.
     """
     row, accelerator = where
-    rest, lead, free = task.planned_direct.copy(), task.lead[where], np.minimum(task.room, ROOM)
-    parts, slack = np.zeros((len(_PARTS), len(row))), np.full(len(row), -1.0)
-    beside, empty = np.full(len(row), -1.0), free.copy()
+    places = row * task.cycles.shape[1] + accelerator
+    earlier = np.maximum(before, 0) * task.cycles.shape[1] + accelerator
+    rest, free = task.planned_direct.flatten(), np.minimum(task.room, ROOM).ravel()
+    lead, begins = task.lead.take(places), np.flatnonzero(before < 0)
+    led, empty = np.flatnonzero(np.isfinite(lead)), free.copy()
+    parts, slack, beside = np.zeros((len(_PARTS), len(row))), *np.full((2, len(row)), -1.0)
+    tail, follows = task.tail.take(earlier), task.follows.take(np.maximum(before, 0))
     for _ in range(_MOST_ROUNDS):
-        now = np.where(np.isfinite(lead), lead, _slack(task, rest, before, accelerator))
-        left = np.where(before >= 0, free[before, accelerator], most)
+        now, left = _while_last(rest.take(earlier), tail, follows), free.take(earlier)
+        now[begins], left[begins] = 0.0, most[begins]
+        now[led] = lead[led]
         todo = np.flatnonzero((now != slack) | (left != beside))
         if not len(todo):
             break
         slack, beside = now, left
         some = pairs.take(todo) if len(todo) < len(row) else pairs
         parts[:, todo] = _buffers(some, slack[todo], beside[todo])
-        at = row[todo], accelerator[todo]
+        at = places[todo]
         rest[at] = parts[_PARTS.index("rest"), todo]
         free[at] = empty[at] - parts[_PARTS.index("late"), todo]
-    return dict(zip(_PARTS, parts, strict=True)), slack, rest
+    return dict(zip(_PARTS, parts, strict=True)), slack, rest.reshape(task.cycles.shape)
 
 
 def _buffered(
@@ -122,28 +127,32 @@ def _buffered(
     """Return `kept`, `ahead` and `first` of Prefetch."""
     early = part["early"] > 0
     table = np.zeros((4, *task.cycles.shape))
-    table[:, *where] = part["both"], part["late"], np.where(early, part["first"], 0.0), part["kept"]
+    flat, places = table.reshape(4, -1), where[0] * table.shape[2] + where[1]
+    first = np.where(early, part["first"], 0.0)
+    for row, values in zip(flat, (part["both"], part["late"], first, part["kept"]), strict=True):
+        row[places] = values
     # Towards an operator's end, the first buffer of the next one is filled.
-    there = (before >= 0) & early
-    table[1, before[there], where[1][there]] += part["one"][there]
+    there = np.flatnonzero((before >= 0) & early)
+    flat[1, before[there] * table.shape[2] + where[1][there]] += part["one"][there]
     return table[3] > 0, np.maximum(table[0], table[1]), table[2]
 
 
 def _sliced(
-    task: Task, pairs: Pairs, part: dict[str, Float64], slack: Float64, where: Where
+    task: Task, pairs: Pairs, part: dict[str, Float64], slack: Float64, places: Int64
 ) -> tuple[Float64, Float64, Float64]:
     """Return `scales`, `slices` and `lengths` of Prefetch."""
-    scales, count, *lengths = np.ones((4, *task.cycles.shape))
-    count[where] = part["count"]
+    made = np.ones((4, *task.cycles.shape))
+    scales, count, first, following = made.reshape(4, -1)
+    count[places] = part["count"]
     # Slices end at multiples of SPLIT_DEPTH.
-    coarse = task.granule[where] > SPLIT_DEPTH
+    coarse = pairs.micro > SPLIT_DEPTH
     ragged = (part["count"] > 1.0) & (pairs.channels % SPLIT_DEPTH > 0)
     uneven = np.flatnonzero((part["kept"] > 0) & (coarse | ragged))
-    at, taken = (where[0][uneven], where[1][uneven]), pairs.take(uneven)
+    at, taken = places[uneven], pairs.take(uneven)
     slices = cut(taken, slack[uneven], taken.direct > taken.unmoved)
-    lengths[0][at], lengths[1][at] = slices.first, slices.next
+    first[at], following[at] = slices.first, slices.next
     scales[at] = np.where(coarse[uneven], _fill(slices, taken), 1.0)
-    return scales, count, np.stack(lengths)
+    return made[0], made[1], made[2:]
 
 
 def _fill(slices: Slices, pairs: Pairs) -> Float64:
@@ -156,9 +165,13 @@ def _fill(slices: Slices, pairs: Pairs) -> Float64:
 
 def _slack(task: Task, rest: Float64, before: Int64, accelerator: Int64) -> Float64:
     """Return how long the operators `before` let others copy, of the `rest` that each runs at last."""
-    free = np.where(task.follows, task.tail, np.minimum(rest, task.tail))
-    free = free[np.maximum(before, 0), accelerator]
+    free = _while_last(rest, task.tail, task.follows)[np.maximum(before, 0), accelerator]
     return np.where(before >= 0, free, 0.0)
+
+
+def _while_last(rest: Float64, tail: Float64, follows: Flags) -> Float64:
+    """Return how long an operator lets others copy: for its `tail`, of the `rest` if nothing `follows`."""
+    return np.where(follows, tail, np.minimum(rest, tail))
 
 
 def _cycles(pairs: Pairs, part: dict[str, Float64], slack: Float64) -> Float64:
@@ -184,24 +197,33 @@ def _before(busy: Flags, first: Flags) -> Int64:
 
 def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     """Return _PARTS of each pair, float64[len(_PARTS), k], with `beside` bytes free beside the one before."""
-    cycles = pairs.cycles
     dominated = pairs.direct > pairs.unmoved
     slices = cut(pairs, slack, dominated)
-    several = slices.following > 0
-    even = np.where(slices.following >= 3, slices.next, np.where(slices.following == 2, slices.last, 0.0))
-    odd = np.where(slices.following >= 2, slices.next, slices.last)
-    one, other = np.maximum(slices.first, even), np.where(several, odd, 0.0)
-    late = np.where(slices.following % 2 == 1, other, one)
+    one, other, late = _taking_turns(slices)
     # Nothing is copied ahead within a cascade.
     early = ~pairs.inside & (round_up(slice_bytes(pairs, one), SPLIT_DEPTH) < beside)
     kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, beside, dominated, slices)
-    one, other, late, begin = (
-        np.where(kept, round_up(slice_bytes(pairs, part), SPLIT_DEPTH), 0.0)
-        for part in (one, other, late, slices.first)
+    made = np.zeros((len(_PARTS), len(slack)))
+    for part, channels in enumerate((one, other, late, slices.first)):
+        made[part] = np.where(kept, round_up(slice_bytes(pairs, channels), SPLIT_DEPTH), 0.0)
+    made[1] += made[0]
+    after = pairs.cycles / np.maximum(pairs.stripes, 1.0)
+    after[slices.several] = slices.ended
+    made[4] = np.where(kept, after, pairs.direct) / pairs.pieces
+    made[5], made[6], made[7] = kept, np.where(kept, 1.0 + slices.following, 1.0), early
+    made[8] = np.where(kept, sliced_share(pairs, slices), 1.0)
+    return made
+
+
+def _taking_turns(slices: Slices) -> tuple[Float64, Float64, Float64]:
+    """Return the most channels in the first buffer, in the other one, and in the last in use, float64[k]."""
+    one, other, late = slices.first.copy(), np.zeros(len(slices.first)), slices.first.copy()
+    some = slices.several
+    first, following, last, count = (
+        part[some] for part in (slices.first, slices.next, slices.last, slices.following)
     )
-    whole = cycles / np.maximum(pairs.stripes, 1.0)
-    after = np.where(several, slices.last_ran + leaving(pairs, slices.last), whole)
-    rest = np.where(kept, after, pairs.direct) / pairs.pieces
-    count = np.where(kept, 1.0 + slices.following, 1.0)
-    padded = np.where(kept, sliced_share(pairs, slices), 1.0)
-    return np.stack([one, one + other, late, begin, rest, kept, count, early, padded])
+    even = np.where(count >= 3, following, np.where(count == 2, last, 0.0))
+    one[some] = np.maximum(first, even)
+    other[some] = np.where(count >= 2, following, last)
+    late[some] = np.where(count % 2 == 1, other[some], one[some])
+    return one, other, late

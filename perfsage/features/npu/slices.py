@@ -73,42 +73,74 @@ class Pairs:
 
     def take(self, places: NDArray[np.int64]) -> Pairs:
         """Return some of the pairs."""
-        return Pairs(*(getattr(self, field.name)[places] for field in fields(self)))
+        return Pairs(*(getattr(self, name).take(places) for name in _FIELDS))
+
+
+_FIELDS = tuple(field.name for field in fields(Pairs))
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
     """Channels of the first slice, of each following one and of the last, and how many follow, float64[k].
 
-    Then what `run` says of each of them, and of the operator as a whole.
+    Then the places of pairs that have several slices, int64[m], and of these what `run` says of each slice
+    and of the operator as a whole, and what the last one takes until its outputs are away, float64[m].
     """
 
     first: Float64
     next: Float64
     last: Float64
     following: Float64
+    several: NDArray[np.int64]
     first_ran: Float64
     next_ran: Float64
     last_ran: Float64
     whole_ran: Float64
+    ended: Float64
 
 
 def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
-    """Return slices such that the first is there in time, and each next one while the one before runs."""
-    channels, copy, block, granule = pairs.channels, pairs.copy, pairs.block, pairs.granule
+    """Return slices such that the first is there in time, and each next one while the one before runs.
+
+    Where one slice has all channels, `next` says as many, and `last` and `following` 0: nearly all have one,
+    and what further ones would take is not worked out for them.
+    """
+    channels, share, room = pairs.channels, slack / pairs.copy, pairs.room / 2 / pairs.stored
+    first = channels.copy()
+    part = np.flatnonzero(((share < 1.0) | (room < 1.0)) & (pairs.stripes == 0))
+    first[part] = _first(channels[part], pairs.granule[part], share[part], room[part], dominated[part])
+    several = np.flatnonzero(first < channels)
+    following, last, count = lengths = np.stack([first, *np.zeros((2, len(first)))])
+    lengths[:, several], ran = _following(pairs.take(several), first[several], room[several])
+    return Slices(first, following, last, count, several, *ran)
+
+
+def _first(channels: Float64, granule: Float64, share: Float64, room: Float64, dominated: Flags) -> Float64:
+    """Return the channels of first slices, float64[k], given the `share` that can be copied in time.
+
+    `room` says for which share of the channels two buffers have room.
+    """
     smallest = np.minimum(SPLIT_DEPTH / channels, 1.0)
-    share = np.minimum(slack / copy, 1.0)
+    share = np.minimum(share, 1.0)
     aligned = np.floor(share / smallest + 1e-9) * smallest
     share = np.where(1.0 - aligned < smallest / 2, 1.0, share)
     half = np.clip(round_up(np.floor(channels / 2), SPLIT_DEPTH) / channels, 0.5, 1.0)
     share = np.where(dominated & (share > 0.5) & (share < 1.0), half, share)
-    # Slices may be cut deeper than there are channels.
-    room = pairs.room / 2 / pairs.stored
-    share = np.where(pairs.stripes > 0, 1.0, np.minimum(np.maximum(share, smallest), np.minimum(room, 1.0)))
+    # Two buffers may have room for more channels than there are.
+    share = np.minimum(np.maximum(share, smallest), np.minimum(room, 1.0))
     first = np.maximum(np.floor(channels * share / granule) * granule, SPLIT_DEPTH)
-    first = np.where(share >= 1.0, channels, np.minimum(first, channels))
+    return np.where(share >= 1.0, channels, np.minimum(first, channels))
+
+
+def _following(pairs: Pairs, first: Float64, room: Float64) -> tuple[Float64, tuple[Float64, ...]]:
+    """Return `next`, `last` and `following` of Slices, float64[3, m], and what they take, float64[m] each.
+
+    `first` are the channels of the first slices, and `room` says for which share of the channels two buffers
+    have room.
+    """
+    channels, block, granule = pairs.channels, pairs.block, pairs.granule
     ran = run(pairs, first)
-    filled = np.floor(channels * (ran + pairs.enter) / copy)
+    filled = np.floor(channels * (ran + pairs.enter) / pairs.copy)
     following = round_up(np.maximum(filled, SPLIT_DEPTH), block)
     following = np.minimum(following, np.maximum(channels * room, SPLIT_DEPTH))
     unit = np.where(following > block, block, granule)
@@ -117,7 +149,7 @@ def cut(pairs: Pairs, slack: Float64, dominated: Flags) -> Slices:
     count = np.ceil(rest / following)
     last = rest - np.maximum(count - 1.0, 0.0) * following
     each, ended, whole = run(pairs, np.stack([following, last, channels]), _LAST)
-    return Slices(first, following, last, count, ran, each, ended, whole)
+    return np.stack([following, last, count]), (ran, each, ended, whole, ended + leaving(pairs, last))
 
 
 def run(pairs: Pairs, depth: Float64, last: Flags | bool = False) -> Float64:
@@ -149,39 +181,49 @@ def leaving(pairs: Pairs, depth: Float64) -> Float64:
     return np.asarray(pairs.write_latency + (pairs.leave - pairs.write_latency) * share)
 
 
-def slice_bytes(pairs: Pairs, channels: Float64) -> Float64:
-    """Return the bytes of weights and scales of slices of so many channels, float64[k].
+def slice_bytes(pairs: Pairs, channels: Float64, places: NDArray[np.int64] | slice = slice(None)) -> Float64:
+    """Return the bytes of weights and scales of slices of so many channels of the pairs in `places`.
 
     Slices fill up their microblocks, which takes a part of what as many channels would.
     """
-    bytes_each = pairs.stored / _filled(pairs, pairs.channels)
-    return bytes_each * np.where(channels > 0, _filled(pairs, channels), 0.0)
+    stored, whole, micro = (column[places] for column in (pairs.stored, pairs.channels, pairs.micro))
+    bytes_each = stored / _filled(whole, micro)
+    return bytes_each * np.where(channels > 0, _filled(channels, micro), 0.0)
 
 
 def sliced_share(pairs: Pairs, slices: Slices) -> Float64:
     """Return how many times as many bytes all slices have as all channels at once, float64[k]."""
-    following, last = slices.following, np.where(slices.following > 0, slices.last, 0.0)
-    between = np.maximum(following - 1.0, 0.0) * slice_bytes(pairs, slices.next)
-    return (slice_bytes(pairs, slices.first) + between + slice_bytes(pairs, last)) / pairs.stored
+    some, made = slices.several, np.ones(len(slices.first))
+    first, each, last = (
+        slice_bytes(pairs, channels[some], some) for channels in (slices.first, slices.next, slices.last)
+    )
+    made[some] = (first + (slices.following[some] - 1.0) * each + last) / pairs.stored[some]
+    return made
 
 
-def _filled(pairs: Pairs, channels: Float64) -> Float64:
-    return channels + _PADDING * np.maximum(round_up(channels, np.maximum(pairs.micro, 1.0)) - channels, 0.0)
+def _filled(channels: Float64, micro: Float64) -> Float64:
+    return channels + _PADDING * np.maximum(round_up(channels, np.maximum(micro, 1.0)) - channels, 0.0)
 
 
 def growth(slices: Slices) -> Float64:
     """Return how many cycles more all slices take than the operator as a whole, float64[k]."""
-    parts = slices.first_ran + (slices.following - 1.0) * slices.next_ran + slices.last_ran
-    return np.where(slices.following > 0, np.maximum(parts - slices.whole_ran, 0.0), 0.0)
+    following, made = slices.following[slices.several], np.zeros(len(slices.first))
+    parts = slices.first_ran + (following - 1.0) * slices.next_ran + slices.last_ran
+    made[slices.several] = np.maximum(parts - slices.whole_ran, 0.0)
+    return made
 
 
 def waiting(pairs: Pairs, slices: Slices, slack: Float64) -> Float64:
     """Return the cycles in which an operator waits for weights, given those that hide the first slice."""
+    some = slices.several
+    made = np.maximum(slice_bytes(pairs, slices.first) / pairs.far_rate + pairs.far_latency - slack, 0.0)
+    rate, latency, enter = pairs.far_rate[some], pairs.far_latency[some], pairs.enter[some]
+    following, channels = slices.following[some], slices.next[some]
 
     def wait(channels: Float64, hidden: Float64) -> Float64:
-        return np.maximum(slice_bytes(pairs, channels) / pairs.far_rate + pairs.far_latency - hidden, 0.0)
+        return np.maximum(slice_bytes(pairs, channels, some) / rate + latency - hidden, 0.0)
 
-    second = np.where(slices.following > 1, slices.next, np.minimum(slices.next, slices.last))
-    more = wait(slices.next, slices.next_ran) * np.maximum(slices.following - 1.0, 0.0)
-    later = np.where(slices.following > 0, wait(second, slices.first_ran + pairs.enter) + more, 0.0)
-    return wait(slices.first, slack) + later
+    second = np.where(following > 1, channels, np.minimum(channels, slices.last[some]))
+    more = wait(channels, slices.next_ran) * np.maximum(following - 1.0, 0.0)
+    made[some] += wait(second, slices.first_ran + enter) + more
+    return made

@@ -6,6 +6,7 @@ is read and written most. So does Vela 5 (`FastStorageAllocator`), after cascade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,14 +69,13 @@ def spilled(
     stripes: list[Striped],
     crossed: Int64,
     ahead: Float64,
-    accesses: Float64,
-    chained: Flags,
+    accesses: Callable[[], tuple[Float64, Flags]],
 ) -> Spills:
     """Return what lies in DRAM where not everything fits into SRAM, and what is `crossed` by the CPU's work.
 
-    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case, `accesses`
-    float64[tensors + 1, limits] those of each root that are read and written, and `chained` bool[n] what is
-    done on the way out of another.
+    `ahead` float64[n, limits] are the bytes of weights that are in SRAM in any case, and `accesses` returns
+    float64[tensors + 1, limits], those of each root that are read and written, and bool[n], what is done on
+    the way out of another. Mostly nobody asks for them.
     """
     made = crossed.copy()
     saved, heights = np.zeros((2, len(ranges.live), len(SPILL_BYTES)))
@@ -85,6 +85,7 @@ def spilled(
     ]
     if not tight:
         return Spills(made, saved, heights, room)
+    often, chained = accesses()
     # What comes from the operator before was in no memory.
     both = operands.is_type(*ARITHMETIC) & (operands.second < operands.absent) & ~chained
     pairs = np.stack([operands.data[both], operands.second[both]])
@@ -92,7 +93,7 @@ def spilled(
         striped = stripes[place]
         each = striped.ranges
         heights[:, place] = striped.heights
-        out = _out(replace(each, live=each.live + ahead[:, place]), accesses[:, place], SPILL_BYTES[place])
+        out = _out(replace(each, live=each.live + ahead[:, place]), often[:, place], SPILL_BYTES[place])
         saved[:, place] = ranges.live - each.live + live_of(each, out)
         out = out[each.root]
         # Arithmetic has both of its operands in the same memory.

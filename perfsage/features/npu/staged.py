@@ -91,7 +91,7 @@ def _worth_it(
     """Return those of `rows` whose images are copied, by whom, bool[k, d], and the costs of copying them."""
     size, some = operands.elements[operands.data[rows], None], work.take(rows)
     taken = {name: each[rows] for name, each in cost.items()}
-    summed = np.stack([some.is_matrix, some.for_u85().is_matrix], axis=1)[:, IS_U85]
+    summed = np.stack([some.is_matrix, some.is_matrix_u85], axis=1)[:, IS_U85]
     passes = np.where(summed, np.ceil(some.out_c[:, None] / np.maximum(taken["depth"], 1.0)), 1.0)
     channels = np.maximum(operands.dimensions[operands.result[rows], 3], 1.0)[:, None]
     good = _ABLE & (size <= ROOM) & _may_help(taken, size, passes, coded[rows], channels)

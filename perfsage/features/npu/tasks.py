@@ -23,7 +23,7 @@ NEAR = [(g.near.rate / g.near.writing, g.near.rate / g.near.weights, g.near.read
 FAR = [(g.far.rate / g.far.reading, g.far.rate / g.far.weights, g.far.read_latency) for g in GEOMETRIES]
 _INPUT = [(g.near.rate / g.near.reading, g.edge.rate / g.edge.reading) for g in GEOMETRIES]
 _EDGE = [(g.edge.read_latency, g.edge.write_latency) for g in GEOMETRIES]
-_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, ROOM])
+_SYSTEMS = np.column_stack([NEAR, FAR, _INPUT, _EDGE, ROOM]).T.copy()
 
 
 _TAKEN = ("enter", "leave", "input", "pass_depth", "movable", "block", "products", "outputs")
@@ -80,23 +80,30 @@ def pairs_of(task: Task, where: tuple[Int64, Int64], before: Int64) -> Pairs:
     `before` int64[k] are the rows of the operators before, -1 where there is none.
     """
     row, accelerator = where
-    stripes, scaled, images = task.stripes[where], task.granule[where], task.staged[where]
-    channels = np.maximum(task.channels[row], 1.0)
+    flat = row * len(GEOMETRIES) + accelerator
+    stripes, scaled, images, weights = (
+        table.take(flat) for table in (task.stripes, task.granule, task.staged, task.weights)
+    )
+    channels = np.maximum(task.channels.take(row), 1.0)
     # Scales come for whole granules of channels.
-    stored = round_up(task.weights[where] + SCALE_BYTES * round_up(channels, scaled), SPLIT_DEPTH)
-    each = stored / task.pieces[row]
-    systems = _SYSTEMS[accelerator].T
+    stored = round_up(weights + SCALE_BYTES * round_up(channels, scaled), SPLIT_DEPTH)
+    pieces = task.pieces.take(row)
+    each = stored / pieces
+    systems = _SYSTEMS.take(accelerator, axis=1)
     near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
     near_input, far_input, edge_latency, write_latency, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
-    readings = task.readings[where] * np.maximum(np.ceil(stripes), 1.0)
-    cycles, direct = _in_stripes(task, where)
+    readings = task.readings.take(flat) * np.maximum(np.ceil(stripes), 1.0)
+    taken = {name: getattr(task, name).take(flat) for name in _TAKEN}
+    blocks = np.maximum(task.blocks.take(flat), 1.0)
+    planned, direct = task.planned.take(flat), task.planned_direct.take(flat)
+    cycles, direct = _in_stripes(stripes, planned, direct, blocks, taken)
     return Pairs(
         stored=stored,
-        real=task.cycles[where],
+        real=task.cycles.take(flat),
         cycles=cycles,
         direct=direct,
-        size=task.size[row],
+        size=task.size.take(row),
         near_latency=near_latency,
         near_input=near_input,
         far_input=np.where(images > 0, near_input, far_input),
@@ -106,9 +113,9 @@ def pairs_of(task: Task, where: tuple[Int64, Int64], before: Int64) -> Pairs:
         channels=channels,
         alone=(before < 0) & (images == 0),
         stripes=stripes,
-        inside=(stripes > 0) & (before >= 0) & (task.stripes[np.maximum(before, 0), accelerator] > 0),
-        blocks=np.maximum(task.blocks[where], 1.0),
-        pieces=task.pieces[row],
+        inside=_inside(task, stripes, before, accelerator),
+        blocks=blocks,
+        pieces=pieces,
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
         copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
         unmoved=(stored / far_weights + far_latency) * readings,
@@ -117,18 +124,28 @@ def pairs_of(task: Task, where: tuple[Int64, Int64], before: Int64) -> Pairs:
         far_latency=far_latency,
         granule=np.maximum(scaled, SPLIT_DEPTH),
         micro=scaled,
-        room=np.minimum(task.room[where], room - images),
-        **{name: getattr(task, name)[where] for name in _TAKEN},
+        room=np.minimum(task.room.take(flat), room - images),
+        **taken,
     )
 
 
-def _in_stripes(task: Task, where: tuple[Int64, Int64]) -> tuple[Float64, Float64]:
+def _inside(task: Task, stripes: Float64, before: Int64, accelerator: Int64) -> Flags:
+    """Return which pairs work in `stripes` float64[k] as does the operator before, bool[k]."""
+    made = np.zeros(len(stripes), dtype=np.bool_)
+    some = np.flatnonzero((stripes > 0) & (before >= 0))
+    made[some] = task.stripes[before[some], accelerator[some]] > 0
+    return made
+
+
+def _in_stripes(
+    stripes: Float64, planned: Float64, direct: Float64, blocks: Float64, taken: dict[str, Float64]
+) -> tuple[Float64, Float64]:
     """Return the planned cycles of all stripes, with weights in SRAM and where they are, float64[k] each.
 
     Each stripe has a first and a last transfer, of weights too, and a block that nothing else hides.
     """
-    stripes, planned = task.stripes[where], task.planned[where]
-    hidden = np.minimum(task.products[where], task.outputs[where]) / np.maximum(task.blocks[where], 1.0)
-    more = np.maximum(stripes - 1.0, 0.0) * (task.enter[where] + task.leave[where] + hidden)
-    cycles = planned + more
-    return cycles, cycles + (task.planned_direct[where] - planned) * np.maximum(stripes, 1.0)
+    cycles = planned
+    if (stripes > 1.0).any():
+        hidden = np.minimum(taken["products"], taken["outputs"]) / blocks
+        cycles = planned + np.maximum(stripes - 1.0, 0.0) * (taken["enter"] + taken["leave"] + hidden)
+    return cycles, cycles + (direct - planned) * np.maximum(stripes, 1.0)

@@ -222,6 +222,11 @@ class Work:
         return np.asarray((self.kind == CONVOLUTION) | (self.kind == PRODUCT))
 
     @property
+    def is_matrix_u85(self) -> Flags:
+        """The same on U85."""
+        return np.asarray((self.kind_u85 == CONVOLUTION) | (self.kind_u85 == PRODUCT))
+
+    @property
     def is_enlarged(self) -> Flags:
         """Whether an image becomes larger by a unit for that, which U85 has."""
         larger = self.out_h * self.out_w > self.in_h * self.in_w
