@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perfsage.features.coding import Clumps
+from perfsage.features.coding_zeros import Clumps
 from perfsage.features.npu.formats import BRICK
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.streams import STREAMS, padded_kernel

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import Padding, coded_bytes, piece_bytes, uniform_bytes
+from perfsage.features.coding import coded_bytes, piece_bytes, uniform_bytes
+from perfsage.features.coding_zeros import Padding
 from perfsage.features.npu.clumps import clumps_of
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.fetch import SCALE_BYTES

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfsage.features.coding import SECTION, Padding, coded_bytes
+from perfsage.features.coding import coded_bytes
+from perfsage.features.coding_runs import SECTION
+from perfsage.features.coding_zeros import Padding
 from perfsage.features.npu.constants import ALIGNMENT
 from perfsage.features.npu.formats import in_phases, multiples
 from perfsage.features.npu.geometry import IS_U85
