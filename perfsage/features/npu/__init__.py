@@ -8,7 +8,7 @@ These formulas, with nothing learned, are what predictors start from (decisions 
 - accelerators: `geometry` describes them, `asked` says which are wanted, `systems` puts them side by side;
 - blocks of outputs: `blocks`, `blocks_u85`, `blocks_alone`, `search`, `areas_u85`, `fitted_u85`, `sparse`;
 - `plan` has the work, its cycles and what is copied; `cycles` remembers what `generations` put
-  together of `cycles_u55`, `cycles_u85`, `pace`, `fetch` and `streams`;
+  together of `cycles_u55`, `cycles_u85`, `pace`, `fetch`, `bursts` and `streams`;
 - weights that are copied ahead: `prefetch`, `tasks`, `copying`, `slices`, `far_strides`; stored: `stored`,
   `stored_parts`, `once`, `clumps`;
 - when operators run: `schedule`, `grouping`; rooms beside tensors: `broken_rooms`, `inner_rooms`,

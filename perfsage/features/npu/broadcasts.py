@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.asked import asked
 from perfsage.features.npu.blocks import choose_blocks
+from perfsage.features.npu.bursts import constant_waste
 from perfsage.features.npu.draft import Draft
 from perfsage.features.npu.ends import Ends
-from perfsage.features.npu.fetch import constant_waste, stored
+from perfsage.features.npu.fetch import stored
 from perfsage.features.npu.formats import ARITHMETIC, BRICKS
 from perfsage.features.npu.geometry import GEOMETRIES, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES

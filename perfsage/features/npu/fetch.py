@@ -2,17 +2,18 @@
 
 Every block of outputs reads the inputs under it, with their rims, and once for each slice of channels; short
 runs of channels waste the rest of a burst. Weights are kept, but scales and biases are read again for each
-block over the image. The formulas are those of Vela 5 (`MeasureElementAccess`, `EstimateMemoryTransfer`).
+block over the image. The formulas are those of Vela 5 (`MeasureElementAccess`; see `bursts`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.blocks import Blocks
+from perfsage.features.npu.bursts import chained_waste, constant_waste, mean_waste, read_waste, write_waste
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import OUTPUT_KINDS
 from perfsage.features.npu.systems import Systems
@@ -37,7 +38,6 @@ tables and other constants. Those of weights that are inside beside activations;
 written inside, waited for or not, which is what costs energy."""
 SCALE_BYTES = 10.0
 _MAX_POOL = OUTPUT_KINDS.index("max_pool")
-MOST_WRITTEN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +66,16 @@ class Moved:
 def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float = 1.0) -> Moved:
     """Return what is moved for one of each batch; scales come for multiples of `granule` channels."""
     far_in, far_out = _is_far(work, systems)
-    read_waste = _read_waste(work, systems, blocks, far_in)
-    write_waste = _write_waste(work, systems, blocks, far_out, work.larger)
+    reading = read_waste(work, systems, blocks, far_in)
+    writing = write_waste(work, systems, blocks, far_out, work.larger)
     elements = _reads(work, blocks)
-    both = _mean_waste(work, systems, blocks, far_in, read_waste)
-    read = elements * np.where(work.binary, both, read_waste)
-    written = work.out_h * work.out_w * _kept(work, work.target) * write_waste * work.wide * work.larger
+    both = mean_waste(work, systems, blocks, far_in, reading)
+    read = elements * np.where(work.binary, both, reading)
+    written = work.out_h * work.out_w * _kept(work, work.target) * writing * work.wide * work.larger
     written = np.where(work.silent & (work.chained > 0), 0.0, written)
     scales = np.where(work.is_weighted, SCALE_BYTES * round_up(work.out_c, granule), 0.0)
     over_image = ceil_div(work.out_h, blocks.height) * ceil_div(work.out_w, blocks.width)
-    # What is done on the way out reads its second operand.
-    each = work.out_h * work.out_w * stored(work.out_c, work.target)
-    second = work.chained * each
-    chained = work.chained_far * (systems.far.is_dram & ~systems.is_u65)
-    second, chained = np.maximum(second - chained, 0.0), chained * _chained_waste(work, systems, blocks)
-    spilled = np.minimum(np.where(work.chained_spill & systems.spill_bit > 0, each, 0.0), second)
-    second, chained = second - spilled, chained + spilled
+    second, chained = _chained(work, systems, blocks)
     beside = work.beside * constant_waste(work, systems.far.burst, blocks)
     outside = systems.far.is_dram
     filled = fills(work)
@@ -103,8 +97,17 @@ def moved(work: Work, systems: Systems, blocks: Blocks, granule: Float64 | float
         round_up(scales, BRICK),
         over_image,
         elements / np.where(work.is_matrix, ceil_div(work.out_c, blocks.depth), 1.0),
-        *_transfers(work, systems, blocks, read_waste),
+        *_transfers(work, systems, blocks, reading),
     )
+
+
+def _chained(work: Work, systems: Systems, blocks: Blocks) -> tuple[Float64, Float64]:
+    """Return the bytes that second operands take of what is done on the way out, inside and outside."""
+    each = work.out_h * work.out_w * stored(work.out_c, work.target)
+    second, far = work.chained * each, work.chained_far * (systems.far.is_dram & ~systems.is_u65)
+    second, far = np.maximum(second - far, 0.0), far * chained_waste(work, systems, blocks)
+    spilled = np.minimum(np.where(work.chained_spill & systems.spill_bit > 0, each, 0.0), second)
+    return second - spilled, far + spilled
 
 
 def fills(work: Work) -> Flags:
@@ -119,11 +122,11 @@ def _is_far(work: Work, systems: Systems) -> tuple[Flags, Flags]:
 
 
 def _transfers(
-    work: Work, systems: Systems, blocks: Blocks, read_waste: Float64
+    work: Work, systems: Systems, blocks: Blocks, reading: Float64
 ) -> tuple[Float64, Float64, Float64, Float64]:
     """Return the cycles of reading one block and of writing one, and the same at the graph's ends."""
     # A single block does not see what its results lie beside.
-    write_waste = _write_waste(work, systems, blocks, _is_far(work, systems)[1], 1.0)
+    writing = write_waste(work, systems, blocks, _is_far(work, systems)[1], 1.0)
     high = np.minimum(blocks.input_elements / (blocks.input_width * blocks.input_depth), work.in_h)
     read = high * np.minimum(blocks.input_width, work.in_w) * np.minimum(blocks.input_depth, work.in_c)
     written = np.minimum(blocks.height, work.out_h) * np.minimum(blocks.width, work.out_w)
@@ -137,11 +140,11 @@ def _transfers(
     enter = np.where(enters, edge.read_latency, near.read_latency)
     leave = np.where(leaves, edge.write_latency, near.write_latency)
     outside = np.ones(len(work), dtype=np.bool_)
-    far_read = read * _read_waste(work, systems, blocks, outside)
-    far_written = written * _write_waste(work, systems, blocks, outside, 1.0)
+    far_read = read * read_waste(work, systems, blocks, outside)
+    far_written = written * write_waste(work, systems, blocks, outside, 1.0)
     leave_far = edge.write_latency + np.floor(far_written / edge.rate)
-    leave += np.floor(written * write_waste / np.where(leaves, edge.rate, near.rate))
-    enter += np.floor(read * read_waste / np.where(enters, edge.rate, near.rate))
+    leave += np.floor(written * writing / np.where(leaves, edge.rate, near.rate))
+    enter += np.floor(read * reading / np.where(enters, edge.rate, near.rate))
     if (filled := fills(work)).any():
         far = systems.far
         bytes_ = read * constant_waste(work, far.burst, blocks)
@@ -178,70 +181,8 @@ def _reads(work: Work, blocks: Blocks) -> Float64:
     return np.where(work.kind == TRANSPOSED, work.in_h * work.in_w * work.in_c, read)
 
 
-def constant_waste(work: Work, burst: Float64 | float, blocks: Blocks) -> Float64:
-    """Return how many bytes are moved for each byte of a constant that lies in rows."""
-    whole = work.out_c == blocks.input_depth
-    run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
-    return burst_waste(burst, run)
-
-
-def burst_waste(burst: Float64 | float, run: Float64) -> Float64:
-    """Return how many bytes are moved for each of those that lie in runs of so many."""
-    return np.asarray(burst / np.minimum(burst, np.maximum(run, 1.0)))
-
-
 def _kept(work: Work, formats: NDArray[np.int64]) -> Float64:
     """Return how many channels of the result are kept: arithmetic puts pixels of one channel side by side."""
     alike = (work.in_h == work.out_h) & (work.in_w == work.out_w)
     single = (work.kind == ELEMENTWISE) & (work.out_c == 1) & (alike | work.binary)
     return np.where(single, 1.0, stored(work.out_c, formats))
-
-
-def _read_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags) -> Float64:
-    """Return how many bytes are moved for each that is read."""
-    burst = np.where(far, systems.edge.burst, systems.near.burst)
-    whole = work.in_c == blocks.input_depth
-    run = np.where(whole, blocks.input_depth * blocks.input_width, blocks.input_depth)
-    bricks = np.where(_is_stack(work.in_w, blocks.input_depth), blocks.input_depth, BRICK)
-    run = np.where(work.source == BRICKS, bricks * blocks.input_width, run)
-    return burst_waste(burst, run)
-
-
-def _mean_waste(work: Work, systems: Systems, blocks: Blocks, far: Flags, first: Float64) -> Float64:
-    """Return the same of two tensors: the `first` one wastes so much, the second has its own format."""
-    if not (work.beside_source != work.source).any():
-        return first
-    second = _read_waste(replace(work, source=work.beside_source), systems, blocks, far)
-    return np.asarray((first + work.smaller * second) / (1.0 + work.smaller))
-
-
-def _chained_waste(work: Work, systems: Systems, blocks: Blocks) -> Float64:
-    """Return how many bytes are moved for each that is read from DRAM for what is done on the way out."""
-    if not work.chained_far.any():
-        return np.ones(len(work))
-    rows = np.full(len(work), EDGE)
-    outside = np.ones(len(work), dtype=np.bool_)
-    return _read_waste(replace(work, source=rows, in_c=work.out_c), systems, blocks, outside)
-
-
-def _is_stack(width: Float64, depth: Float64) -> Flags:
-    """Return where a row of bricks has as many bytes as a block has channels: Vela takes it for a run."""
-    return np.asarray(width * BRICK == depth)
-
-
-def _write_waste(
-    work: Work, systems: Systems, blocks: Blocks, far: Flags, larger: Float64 | float
-) -> Float64:
-    """Return how many bytes are moved for each that is written, into what has so many times the channels."""
-    burst = np.where(far, systems.edge.burst, systems.near.burst)
-    # Blocks of U85 have at least a brick of channels.
-    depth = np.where(work.larger > 1, np.maximum(blocks.depth, BRICK), blocks.depth)
-    whole = (depth <= BRICK) & (work.out_c * larger == depth)
-    cores = np.where(systems.is_u65, systems.cores, 1.0)
-    most = np.minimum(MOST_WRITTEN, BRICK * cores * work.wide)
-    run = np.where(whole, depth * blocks.width, np.minimum(depth * work.wide, most))
-    # What is chained to others has its first result in bricks, wherever the last one goes.
-    bricks = (work.target == BRICKS) | (work.chained > 0)
-    row = np.where(_is_stack(work.out_w, depth), depth, BRICK * cores)
-    run = np.where(bricks, row * blocks.width, run)
-    return burst_waste(burst, run)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks
-from perfsage.features.npu.fetch import burst_waste
+from perfsage.features.npu.bursts import burst_waste
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import Geometry
 from perfsage.features.npu.integers import Costs

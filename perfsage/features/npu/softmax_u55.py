@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks, laid_end_to_end, shared_blocks
+from perfsage.features.npu.bursts import MOST_WRITTEN
 from perfsage.features.npu.cycles_u55 import cycles_u55
-from perfsage.features.npu.fetch import MOST_WRITTEN, Moved, moved
+from perfsage.features.npu.fetch import Moved, moved
 from perfsage.features.npu.formats import BRICK, EDGE
 from perfsage.features.npu.geometry import OUTPUT_KINDS, Geometry
 from perfsage.features.npu.softmax import FEW_ELEMENTS, Sizes, laid_out, sizes_of, taken

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.blocks import Blocks, choose_blocks, integer_blocks
 from perfsage.features.npu.blocks_u85 import choose_blocks_u85
+from perfsage.features.npu.bursts import MOST_WRITTEN
 from perfsage.features.npu.cycles_u55 import cycles_u55
 from perfsage.features.npu.cycles_u85 import cycles_u85, microblocks_u85
-from perfsage.features.npu.fetch import MOST_WRITTEN, moved, stored
+from perfsage.features.npu.fetch import moved, stored
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE, LINEAR
 from perfsage.features.npu.geometry import GEOMETRIES, Geometry
 from perfsage.features.npu.integers import Costs
