@@ -1,6 +1,6 @@
 """How far the formulas for Ethos-U accelerators are from Vela by themselves, with nothing learned.
 
-Latency, and the peak of SRAM and the bytes of flash (or of constants in DRAM).
+Latency, the peak of SRAM, the bytes of flash (or of constants in DRAM), and energy by the table that ships.
 
 Run as `python -m benchmarks.npu_formulas [--count 3] [--space NAME] [--device NAME] [MODEL.tflite ...]`.
 The formulas are what a predictor starts from (decisions 7 and 9 to 11). Networks of a space are those from
@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataset.spaces import get_space
 from perfsage.errors import PerfsageError
 from perfsage.features import GraphFeatures, extract_features
 from perfsage.graph import read_graph
 from perfsage.models.physics import (
+    energy_columns,
     memory_limit_bytes,
     memory_rates,
     storage_rates,
@@ -27,10 +29,11 @@ from perfsage.models.physics import (
     unit_rates,
 )
 from profilers.npu.configuration import parse_configuration
+from profilers.npu.energy import load_energy_table
 from profilers.npu.tasks import compile_model
 
 SPACES = ("classification", "detection", "kws", "super_resolution", "operators")
-METRICS = ("cycles", "sram", "flash")
+METRICS = ("cycles", "sram", "flash", "energy")
 DEVICES = ("ethos-u55-32", "ethos-u55-128", "ethos-u65-512", "ethos-u85-256", "ethos-u85-1024")
 
 
@@ -80,7 +83,7 @@ def distances(device: str, found: list[tuple[bytes, GraphFeatures]]) -> list[lis
 
 
 def ours(device: str, features: GraphFeatures) -> list[float]:
-    """Return what the formulas give: cycles, bytes of SRAM and of constants."""
+    """Return what the formulas give: cycles, bytes of SRAM and of constants, and millijoules."""
     configuration = parse_configuration(device)
     descriptors = configuration.descriptors()
     rates, stored = unit_rates(descriptors), storage_rates(descriptors)
@@ -90,7 +93,16 @@ def ours(device: str, features: GraphFeatures) -> list[float]:
     latency = terms * rates
     cycles = (latency[:, 0] + latency[:, 1:].max(axis=1)).sum() * configuration.clock_hz / 1e3
     live = min(float((terms @ memory_rates(descriptors)).max()), memory_limit_bytes(descriptors))
-    return [float(cycles), live, float((terms @ stored).sum())]
+    return [float(cycles), live, float((terms @ stored).sum()), _millijoules(descriptors, terms)]
+
+
+def _millijoules(descriptors: dict[str, float], terms: NDArray[np.float64]) -> float:
+    columns, table = energy_columns(descriptors), load_energy_table()
+    assert columns is not None
+    counts = {name: int(terms[:, column].sum()) for name, column in columns.items()}
+    macs = counts.pop("macs")
+    memories = {name: {"read_bytes": bytes_, "written_bytes": 0} for name, bytes_ in counts.items()}
+    return table.millijoules(macs, memories)
 
 
 def vela(device: str, data: bytes) -> list[float] | None:
@@ -102,7 +114,8 @@ def vela(device: str, data: bytes) -> list[float] | None:
     if not made["total_cycles"]:
         return None
     sram = made["memories"].get("sram", {}).get("peak_bytes", 0)
-    return [float(made["total_cycles"]), float(sram), float(made["read_only_bytes"])]
+    energy = load_energy_table().millijoules(made["macs"], made["memories"])
+    return [float(made["total_cycles"]), float(sram), float(made["read_only_bytes"]), energy]
 
 
 def _summary(errors: list[float]) -> str:
