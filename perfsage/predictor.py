@@ -46,8 +46,8 @@ PLANNED = ("arena_bytes", "plan_peak_bytes")
 MOST_SIGNATURE_FACTOR = 1e6
 """Beyond, an interval says nothing anyway."""
 CALL_OPERATORS = 2_000
-"""Graphs share a run of the features and of the network until they have this many operators: what these work
-on then stays in a core's cache, and an operator takes a quarter less time than in calls of 20,000."""
+"""Graphs share a run of the features and of the network until they have this many operators: enough for what
+each call costs to vanish, few enough for a core's cache and for memory. Ten times as many take as long."""
 
 
 def load_predictor(path_or_name: str | os.PathLike[str] = "default") -> Predictor:
