@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from perfsage.features.npu.asked import asked
 from perfsage.features.npu.constants import TABLE_BYTES, constant_bytes
 from perfsage.features.npu.extra_parts import add_costs
-from perfsage.features.npu.fetch import FETCHED
+from perfsage.features.npu.fetch import AHEAD, AWAITED, CODED, CYCLES, FAR, FETCHED, NEAR, SRAM
 from perfsage.features.npu.formats import TABLES
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85
 from perfsage.features.npu.plan import LIMITED, Plan, pieces_of
@@ -59,22 +59,23 @@ def npu_columns(
     made = _transfers(cost, coded * fetch.padded, fetch, work.repeats[:, None])
     _wait_in_pieces(made, cost, pieces_of(subgraph, operands, work))
     waits = _has_own_table(work, operands)
-    made[:, 0] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
-    made[:, 2] += TABLE_BYTES * (waits | work.table[:, None])
+    made[:, CYCLES] += np.where(waits, np.maximum(_TABLE_CYCLES - fetch.slack, 0.0), 0.0)
+    made[:, FAR] += TABLE_BYTES * (waits | work.table[:, None])
     constants = constant_bytes(subgraph, operands, work, refused)
-    made[:, 4] = stored_bytes(subgraph, operands, work, cost, coded, fetch, statistics)
-    made[:, 4] += constants[:, IS_U85]
-    made[:, 5] = fetch.ahead
+    made[:, CODED] = stored_bytes(subgraph, operands, work, cost, coded, fetch, statistics)
+    made[:, CODED] += constants[:, IS_U85]
+    made[:, AHEAD] = fetch.ahead
     for place, limited in enumerate(LIMITED):
-        made[:, 5, limited] += more[:, place]
+        made[:, AHEAD, limited] += more[:, place]
     add_reductions(made, subgraph, operands, work)
     for rows, costs in plan.beside:
         add_costs(made, rows, costs)
     steps = recurrent_steps(subgraph, operands, work, shapes, statistics)
     if steps is not None:
         add_steps(made, steps, _transfers(steps.cost, steps.coded, steps.fetch, 1.0))
-    np.maximum(made[:, 0], LEAST_CYCLES, out=made[:, 0])
-    for kinds in (slice(0, 5), slice(6, 7)):
+    np.maximum(made[:, CYCLES], LEAST_CYCLES, out=made[:, CYCLES])
+    # What is copied ahead may be there all the same.
+    for kinds in (slice(CYCLES, AHEAD), slice(SRAM, None)):
         np.copyto(made[:, kinds], 0.0, where=refused[:, None, IS_U85])
     made[:, :, ~asked()] = np.nan
     return made.reshape(len(coded), -1)
@@ -87,8 +88,8 @@ def _wait_in_pieces(made: Float64, cost: dict[str, Float64], pieces: Float64) ->
     """
     rows = np.flatnonzero(pieces > 1)
     if len(rows):
-        idle = np.maximum(made[rows, 1] / _NEAR_RATE - cost["cycles"][rows], 0.0)
-        made[rows, 0] += idle * (1.0 - 1.0 / pieces[rows, None])
+        idle = np.maximum(made[rows, NEAR] / _NEAR_RATE - cost["cycles"][rows], 0.0)
+        made[rows, CYCLES] += idle * (1.0 - 1.0 / pieces[rows, None])
 
 
 def _has_own_table(work: Work, operands: Operands) -> Flags:
@@ -105,16 +106,16 @@ def _transfers(
     late = np.maximum(coded - fetch.first, 0.0)
     direct = np.where(fetch.kept, 0.0, once * cost["readings"])
     made = np.empty((len(coded), 1 + len(FETCHED), len(GEOMETRIES)))
-    made[:, 0] = fetch.cycles
+    made[:, CYCLES] = fetch.cycles
     near = np.maximum(cost["near"] + again + np.where(fetch.kept, late, 0.0), cost["near_alone"])
-    made[:, 1] = np.maximum(near, again * _NEAR_WEIGHTS)
+    made[:, NEAR] = np.maximum(near, again * _NEAR_WEIGHTS)
     scale = cost["scale"] * fetch.scales
     far = cost["far"] + scale
     # What is copied is read once outside, written inside and read there as often as there are blocks.
     whole = np.where(fetch.kept, once + scale / np.maximum(cost["readings"], 1.0), 0.0)
     read = once * cost["readings"] + scale
-    made[:, 2] = cost["far"] + np.where(fetch.kept, whole, read)
-    made[:, 6] = cost["near"] + np.where(fetch.kept, whole + read, 0.0)
+    made[:, FAR] = cost["far"] + np.where(fetch.kept, whole, read)
+    made[:, SRAM] = cost["near"] + np.where(fetch.kept, whole + read, 0.0)
     awaited = np.maximum(far + np.where(fetch.kept, late, direct), direct * _FAR_WEIGHTS)
-    made[:, 3] = np.maximum(np.maximum(awaited, cost["far_alone"]), scale * _FAR_SCALES)
+    made[:, AWAITED] = np.maximum(np.maximum(awaited, cost["far_alone"]), scale * _FAR_SCALES)
     return made

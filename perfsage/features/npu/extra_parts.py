@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.cycles import COSTS
+from perfsage.features.npu.fetch import AWAITED, CYCLES, FAR, NEAR, SRAM
 from perfsage.features.npu.geometry import GEOMETRIES, OUTPUT_KINDS
 from perfsage.features.npu.work import POOLING, Float64, Work
 
@@ -31,13 +32,13 @@ def moving(
 
 
 def add_costs(made: Float64, rows: Int64, costs: Float64) -> None:
-    """Add such work to the columns of NPUs, float64[n, 7, d]; `costs` are those of `npu_costs` for `rows`."""
+    """Add such work to NPUs' columns, float64[n, columns, d]; `costs` are those of `npu_costs` for `rows`."""
     column = {name: costs[:, place] for place, name in enumerate(COSTS)}
     near = np.maximum(column["near"], column["near_alone"])
     far = np.maximum(column["far"], column["far_alone"])
     # One waits for the other, whatever each of them takes longest for.
-    before = np.maximum(made[rows, 0], np.maximum(made[rows, 1] / _NEAR, made[rows, 3] / _FAR))
+    before = np.maximum(made[rows, CYCLES], np.maximum(made[rows, NEAR] / _NEAR, made[rows, AWAITED] / _FAR))
     after = np.maximum(column["cycles"], np.maximum(near / _NEAR, far / _FAR))
-    made[rows, 0] = np.where(after > 0, before + after, made[rows, 0])
-    for place, each in ((1, near), (2, column["far"]), (3, far), (6, column["near"])):
+    made[rows, CYCLES] = np.where(after > 0, before + after, made[rows, CYCLES])
+    for place, each in ((NEAR, near), (FAR, column["far"]), (AWAITED, far), (SRAM, column["near"])):
         made[rows, place] += each

@@ -36,6 +36,8 @@ what comes from where constants are, and activations at the graph's ends where t
 and as many as take as long as what of it an operator waits for. All that is stored: coded weights, scales,
 tables and other constants. Those of weights that are inside beside activations; and all that are read and
 written inside, waited for or not, which is what costs energy."""
+CYCLES, NEAR, FAR, AWAITED, CODED, AHEAD, SRAM = range(1 + len(FETCHED))
+"""Positions of these among the columns of an accelerator, of which its cycles are the first."""
 SCALE_BYTES = 10.0
 _MAX_POOL = OUTPUT_KINDS.index("max_pool")
 

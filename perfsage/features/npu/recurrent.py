@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfsage.features.npu.cycles import COSTS, npu_costs
+from perfsage.features.npu.fetch import AHEAD, AWAITED, CODED, CYCLES, FAR, NEAR, SRAM
 from perfsage.features.npu.formats import BRICK, BRICKS, EDGE
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.integers import TIMES
@@ -108,21 +109,21 @@ def recurrent_steps(
 
 
 def add_steps(made: Float64, steps: Steps, moved: Float64) -> None:
-    """Replace the rows of LSTMs in the columns of NPUs, float64[n, 7, d]; `moved` are those of `steps`."""
+    """Replace the rows of LSTMs in NPUs' columns, float64[n, columns, d]; `moved` are those of `steps`."""
     lstms, times = steps.lstms, steps.lstms.times[:, None]
     second = moved.reshape(len(lstms.rows), 2, GATES, _GATE_ROWS, *moved.shape[1:])[:, 1]
     layers = second[:, :, :2].reshape(len(lstms.rows), 2 * GATES, *moved.shape[1:])
-    waited = np.maximum(layers[:, :, 1] / _NEAR, layers[:, :, 3] / _FAR)
-    cycles = np.maximum(layers[:, :, 0], waited).sum(axis=1) + steps.arithmetic
-    made[lstms.rows, 0] = cycles * times + steps.first
-    for column in (1, 2, 3, 6):
+    waited = np.maximum(layers[:, :, NEAR] / _NEAR, layers[:, :, AWAITED] / _FAR)
+    cycles = np.maximum(layers[:, :, CYCLES], waited).sum(axis=1) + steps.arithmetic
+    made[lstms.rows, CYCLES] = cycles * times + steps.first
+    for column in (NEAR, FAR, AWAITED, SRAM):
         made[lstms.rows, column] = layers[:, :, column].sum(axis=1) * times
     moved_inside = _MOVED_BYTES * (lstms.together * lstms.units)[:, None] * times
-    made[lstms.rows[:, None], (1, 6)] += moved_inside[:, None]
+    made[lstms.rows[:, None], (NEAR, SRAM)] += moved_inside[:, None]
     # One of both tables is always there, and the other one has to come.
-    made[lstms.rows, 2] += np.where(_U85, _TABLE_BYTES / 2.0, 0.0) * times
-    made[lstms.rows, 4] = steps.stored
-    made[lstms.rows, 5] = steps.fetch.ahead.reshape(len(lstms.rows), 2 * _ROWS, -1).max(axis=1)
+    made[lstms.rows, FAR] += np.where(_U85, _TABLE_BYTES / 2.0, 0.0) * times
+    made[lstms.rows, CODED] = steps.stored
+    made[lstms.rows, AHEAD] = steps.fetch.ahead.reshape(len(lstms.rows), 2 * _ROWS, -1).max(axis=1)
 
 
 def _layers(work: Work, lstms: Lstms) -> Work:

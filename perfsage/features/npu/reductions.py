@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from perfsage.features.npu.axes import reduced_axes
 from perfsage.features.npu.cycles import COSTS, npu_costs
-from perfsage.features.npu.fetch import SCALE_BYTES
+from perfsage.features.npu.fetch import AWAITED, CODED, CYCLES, FAR, NEAR, SCALE_BYTES, SRAM
 from perfsage.features.npu.formats import LINEAR, REDUCTIONS
 from perfsage.features.npu.geometry import GEOMETRIES, IS_U85, OUTPUT_KINDS
 from perfsage.features.npu.pace import paced
@@ -19,7 +19,7 @@ from perfsage.graph import Subgraph
 TABLE_BYTES = 2048.0
 """Values of 16 bits go through a table of so many bytes."""
 _WEIGHT_BYTES = 36.0
-_MADE = (0, 1, 2, 3, 6)
+_MADE = (CYCLES, NEAR, FAR, AWAITED, SRAM)
 """The columns of NPUs that parts have: all but what is stored, and what is copied ahead."""
 _U85 = np.array(IS_U85, dtype=np.bool_)
 _NEAR, _FAR = np.array([(g.near.rate, g.far.rate) for g in GEOMETRIES]).T
@@ -28,7 +28,7 @@ _SHORTS = np.array([1.0 if g.macs == 32 else 2.0 for g in GEOMETRIES])
 
 
 def add_reductions(made: Float64, subgraph: Subgraph, operands: Operands, work: Work) -> None:
-    """Replace the rows of reductions in the columns of NPUs, float64[n, 7, d]."""
+    """Replace the rows of reductions in the columns of NPUs, float64[n, columns, d]."""
     rows = np.flatnonzero(operands.is_type(*REDUCTIONS))
     if not len(rows):
         return
@@ -47,7 +47,7 @@ def add_reductions(made: Float64, subgraph: Subgraph, operands: Operands, work: 
     made[rows[:, None], _MADE] = np.add.reduceat(costs, starts, axis=0)
     placed = rows[kinds[0][rows]]
     depth = operands.dimensions[operands.data[placed], 3][:, None]
-    made[placed, 4] = np.where(_U85, 0.0, TABLE_BYTES + _WEIGHT_BYTES + SCALE_BYTES * depth)
+    made[placed, CODED] = np.where(_U85, 0.0, TABLE_BYTES + _WEIGHT_BYTES + SCALE_BYTES * depth)
 
 
 def _costs(parts: list[Part], work: Work) -> Float64:
