@@ -141,22 +141,43 @@ def _fill_slices(
     """Code slices that fill up microblocks one by one: they have other padding than all channels at once."""
     uneven = (fetch.slices > 1.0) & (fetch.lengths[0] > 1.0) & (coded > 0)
     uneven &= (fetch.scales > 1.0) | ~_U85
-    for place in np.flatnonzero(uneven.any(axis=0)):
-        rows = np.flatnonzero(uneven[:, place])
-        whole, found, micro = work.take(rows), statistics[rows], cost["micro"][rows]
-        weights, elements = operands.elements[operands.weight[rows]], cost["elements"][rows]
-        channels, slices = whole.out_c, fetch.slices[rows, place]
-        first, following = np.minimum(fetch.lengths[:, rows, place], channels)
-        count, means = np.floor((channels - first) / following), operands.is_type("MEAN")[rows]
-        made[rows, place] -= coded[rows, place] + (slices - 1.0) * STREAMS[place] * piece_bytes(found)[:, 0]
-        last = channels - first - count * following
-        for deep, often in ((first, 1.0), (following, count), (last, 1.0)):
-            part = replace(whole, out_c=np.maximum(deep, 1.0))
-            share = _microblocks(deep, micro) / _microblocks(channels, micro)
-            each = coded_weights(part, weights * deep / channels, elements * share, micro, found)
-            ones = elements[means] * share[means] * whole.mean_share[means, None] / STREAMS
-            each[means] = uniform_bytes(ones) * used_streams(part.out_c[means])
-            made[rows, place] += np.where(deep > 0, each[:, place] * often, 0.0)
+    if not uneven.any():
+        return
+    rows, places = np.nonzero(uneven)
+    channels, slices = work.out_c[rows], fetch.slices[rows, places]
+    first, following = np.minimum(fetch.lengths[:, rows, places], channels)
+    count = np.floor((channels - first) / following)
+    last = channels - first - count * following
+    pieces_more = (slices - 1.0) * STREAMS[places] * piece_bytes(statistics[rows])[:, 0]
+    made[rows, places] -= coded[rows, places] + pieces_more
+    # The first, each of the next ones and the last slice of all of them, one after the other.
+    deep, thrice = np.concatenate([first, following, last]), np.tile(rows, 3)
+    each = _coded_slices(operands, work, cost, statistics, thrice, deep)[
+        np.arange(len(thrice)), np.tile(places, 3)
+    ]
+    each = np.where(deep > 0, each, 0.0).reshape(3, -1)
+    for bytes_, often in zip(each, (1.0, count, 1.0), strict=True):
+        made[rows, places] += bytes_ * often
+
+
+def _coded_slices(
+    operands: Operands,
+    work: Work,
+    cost: dict[str, Float64],
+    statistics: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    deep: Float64,
+) -> Float64:
+    """Return the bytes of slices of the operators `rows` int64[k], so `deep` float64[k], float64[k, d]."""
+    whole, micro, elements = work.take(rows), cost["micro"][rows], cost["elements"][rows]
+    share = _microblocks(deep, micro) / _microblocks(whole.out_c, micro)
+    weights = operands.elements[operands.weight[rows]] * deep / whole.out_c
+    part = replace(whole, out_c=np.maximum(deep, 1.0))
+    each = coded_weights(part, weights, elements * share, micro, statistics[rows])
+    means = operands.is_type("MEAN")[rows]
+    ones = elements[means] * share[means] * whole.mean_share[means, None] / STREAMS
+    each[means] = uniform_bytes(ones) * used_streams(part.out_c[means])
+    return each
 
 
 def _microblocks(channels: Float64, micro: Float64) -> Float64:
