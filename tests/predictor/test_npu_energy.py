@@ -32,12 +32,23 @@ def _copied(b: Builder) -> None:
     b.output(x)
 
 
+def _resized(b: Builder) -> None:
+    x = b.conv(b.input((1, 16, 16, 16)), 32, stride=2)
+    y = b.conv(b.input((1, 16, 16, 16)), 32)
+    b.output(b.conv(b.add(y, b.resize_bilinear(x, (16, 16))), 8))
+
+
+def _gated(b: Builder) -> None:
+    x = b.conv(b.input((1, 96, 96, 8)), 48)
+    b.output(b.conv(b.mul(x, b.logistic(x)), 8))
+
+
 def _moved(memory: dict[str, int]) -> int:
     return memory["read_bytes"] + memory["written_bytes"]
 
 
 @pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256", "ethos-u85-1024"])
-@pytest.mark.parametrize("build", [_dilated, _softmax, _added, _copied])
+@pytest.mark.parametrize("build", [_dilated, _softmax, _added, _copied, _resized, _gated])
 def test_memories_are_read_and_written_as_often_as_vela_counts(
     build: Callable[[Builder], None], device: str
 ) -> None:

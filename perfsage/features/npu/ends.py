@@ -118,19 +118,20 @@ def _formats(
 def _chained_far(
     subgraph: Subgraph, operands: Operands, refused: Flags, linked: Chains, spills: Int64
 ) -> tuple[Float64, Int64]:
-    """Return the elements that what is done on the way out of each operator reads from DRAM, float64[n].
+    """Return the elements that what is done on the way out of each operator reads in rows, float64[n].
 
-    And at which limits the others lie there as well, int64[n] as `spills`.
+    And where others come from DRAM in bricks, int64[n] as `spills`.
     """
     made, limits = np.zeros(len(refused)), np.zeros(len(refused), dtype=np.int64)
     rows = np.flatnonzero(linked.within)
     if len(rows):
         formats = tensor_formats(subgraph, operands, refused, in_rows(subgraph, operands, u85=True))
         beside = linked.beside[rows]
-        far = (formats[beside] == EDGE) | (spills[beside] & CROSSING_BITS[1] > 0)
-        far &= ~operands.constant[beside] & (operands.elements[beside] > 1)
+        many = ~operands.constant[beside] & (operands.elements[beside] > 1)
+        far = (formats[beside] == EDGE) & many
         np.add.at(made, linked.root[rows[far]], operands.elements[beside[far]])
-        np.bitwise_or.at(limits, linked.root[rows[~far]], spills[beside[~far]])
+        inside = many & ~far
+        np.bitwise_or.at(limits, linked.root[rows[inside]], spills[beside[inside]])
     return made, limits
 
 

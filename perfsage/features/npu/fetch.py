@@ -108,7 +108,8 @@ def _chained(work: Work, systems: Systems, blocks: Blocks) -> tuple[Float64, Flo
     each = work.out_h * work.out_w * stored(work.out_c, work.target)
     second, far = work.chained * each, work.chained_far * (systems.far.is_dram & ~systems.is_u65)
     second, far = np.maximum(second - far, 0.0), far * chained_waste(work, systems, blocks)
-    spilled = np.minimum(np.where(work.chained_spill & systems.spill_bit > 0, each, 0.0), second)
+    spills = (work.chained_spill & systems.spill_bit > 0) & systems.far.is_dram
+    spilled = np.minimum(np.where(spills, each, 0.0), second)
     return second - spilled, far + spilled
 
 
