@@ -100,10 +100,11 @@ def _bits(
     runs = np.where(in_runs >= (zeros + added) / 2, runs, 0.0)
     clumped = added / np.maximum(others, 1.0)
     lengths = first = run_bits(share, clumped, 0)
+    gaps = padding.clumps if padding.clumps is not None and padding.clumps.gap.any() else None
     for exponent in range(1, _RUN_PARAMETERS):
         bits = run_bits(share, clumped, exponent)
-        if padding.clumps is not None:
-            bits = bits - padding.clumps.rest(share, exponent)
+        if gaps is not None:
+            bits = bits - gaps.rest(share, exponent)
         lengths = np.minimum(lengths, bits)
     lengths = np.where(padding.at_end, first, lengths)
     return plain + runs * (others * (8.0 * columns["nonzero"] + lengths) - plain)

@@ -22,10 +22,14 @@ def run_chance(zeros: Float64, common: Float64, streams: Float64) -> Float64:
 
     Of several streams some have and some have not where these are just about enough.
     """
-    many = streams >= _MANY_STREAMS
-    spread = np.sqrt(np.maximum((zeros + RUN_THRESHOLD**2 * common) * streams, 1.0))
     beyond = zeros - RUN_THRESHOLD * common
-    return np.where(many, _normal(beyond / spread), beyond > 0)
+    chance = (beyond > 0).astype(np.float64)
+    many = np.nonzero(np.broadcast_to(streams >= _MANY_STREAMS, chance.shape))
+    if len(many[0]):
+        counted = zeros[many] + RUN_THRESHOLD**2 * np.broadcast_to(common, chance.shape)[many]
+        spread = np.sqrt(np.maximum(counted * np.broadcast_to(streams, chance.shape)[many], 1.0))
+        chance[many] = _normal(beyond[many] / spread)
+    return chance
 
 
 def _normal(x: Float64) -> Float64:
