@@ -133,7 +133,7 @@ def show(name: str, text: str) -> None:
 
 
 def in_process(predictor_path: Path, data: list[bytes], seconds: float) -> float:
-    predictor = load_predictor(predictor_path, threads=1)
+    predictor = load_predictor(predictor_path)
     show("devices", str(len(predictor.devices)))
     shares = per_second(lambda: predictor.predict(data[:8]), 8, seconds)
     show("in process, .tflite, with operators' shares", f"{shares:8.0f} graphs/s")
