@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import flatbuffers
 import numpy as np
@@ -35,7 +36,7 @@ ROWS_PER_NETWORK = 30
 BATCH_NETWORKS = 100
 
 
-def mobile_network(seed: int, dtype: str) -> Builder:
+def mobile_network(seed: int, dtype: Literal["int8", "float32"]) -> Builder:
     """28 operators: a stem, eight inverted residuals, mean, dense layer, softmax."""
     b = Builder(dtype=dtype, seed=seed)
     x = b.conv(b.input((1, 32, 32, 3)), 16, stride=2, activation="relu6")

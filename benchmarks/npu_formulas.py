@@ -58,10 +58,10 @@ def main() -> None:
 
 def networks(place: str, options: argparse.Namespace) -> Iterator[tuple[bytes, GraphFeatures]]:
     """Yield each network of a space, or each file, with its features, but for what cannot be read."""
-    files = options.models or range(options.first, options.first + options.count)
-    for file in files:
+    seeds = range(options.first, options.first + options.count)
+    for file in options.models or seeds:
         try:
-            data = file.read_bytes() if options.models else get_space(place).build(file, "int8").data
+            data = file.read_bytes() if isinstance(file, Path) else get_space(place).build(file, "int8").data
             yield data, extract_features(read_graph(data))
         except (OSError, PerfsageError) as error:
             print(f"left out: {file}: {error}")

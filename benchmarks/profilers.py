@@ -11,7 +11,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from dataset.spaces import get_space
@@ -73,7 +73,7 @@ def litert_alone(name: str) -> Alone:
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Send what native code prints to a file, as a worker does."""
     saved = [os.dup(1), os.dup(2)]
     with tempfile.TemporaryFile() as file:

@@ -18,6 +18,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -131,8 +132,8 @@ def speed(folder: Path, mib: int) -> None:
     for name, path in populations(folder, mib).items():
         found = scan_archive(path, sdks)
         assert found is not None
-        seconds = cpu_s(lambda path=path: scan_archive(path, sdks))
-        plain = cpu_s(lambda path=path: read_plainly(path))
+        seconds = cpu_s(partial(scan_archive, path, sdks))
+        plain = cpu_s(partial(read_plainly, path))
         size = path.stat().st_size / MIB
         print(
             f"{name}: {size / seconds:.0f} MiB/s of archive, {seconds / plain:.2g} times what reading takes "
