@@ -25,16 +25,19 @@ def _convolution(shape: tuple[int, int, int, int], sparsity: float, spread: floa
     return b.finish()
 
 
+def _stored(device: str, data: bytes) -> tuple[float, float]:
+    """Return the bytes of constants, ours and Vela's."""
+    name = device.removeprefix("ethos-").replace("-", "_")
+    ours = float(extract_features(read_graph(data)).cost(f"coded_{name}").sum())
+    return ours, compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+
+
 @pytest.mark.parametrize(("device", "most"), [("ethos-u55-128", 0.015), ("ethos-u85-256", 0.02)])
 def test_coded_weights_and_scales_are_velas_flash(device: str, most: float) -> None:
     errors = []
     for shape in SHAPES:
         for sparsity, spread in ((0.0, 1.0), (0.2, 0.4), (0.6, 0.2)):
-            data = _convolution(shape, sparsity, spread)
-            features = extract_features(read_graph(data))
-            name = device.removeprefix("ethos-").replace("-", "_")
-            ours = features.cost(f"coded_{name}").sum()
-            theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+            ours, theirs = _stored(device, _convolution(shape, sparsity, spread))
             errors.append(abs(ours / theirs - 1))
     assert np.median(errors) < most
 
@@ -92,10 +95,7 @@ def test_flash_of_a_graph_is_velas(case: str, device: str) -> None:
     b = Builder(dtype="int8", seed=3)
     b.output(build(b, b.input(shape)))
     data = b.finish()
-    features = extract_features(read_graph(data))
-    name = device.removeprefix("ethos-").replace("-", "_")
-    ours = features.cost(f"coded_{name}").sum()
-    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    ours, theirs = _stored(device, data)
     assert ours == pytest.approx(theirs, rel=0.03)
 
 
@@ -106,10 +106,7 @@ def test_zeros_that_fill_up_kernels_are_coded_together(
 ) -> None:
     b = Builder(dtype="int8", seed=3, spread=0.4)
     b.output(b.conv(b.input((1, 12, 12, channels)), 64, kernel=kernel))
-    data = b.finish()
-    name = device.removeprefix("ethos-").replace("-", "_")
-    ours = extract_features(read_graph(data)).cost(f"coded_{name}").sum()
-    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    ours, theirs = _stored(device, b.finish())
     assert ours == pytest.approx(theirs, rel=0.003)
 
 
@@ -118,10 +115,8 @@ def test_some_of_several_streams_have_runs_where_zeros_just_suffice() -> None:
     for seed in range(1, 7):
         b = Builder(dtype="int8", seed=seed, spread=0.4)
         b.output(b.conv(b.input((1, 8, 8, 64)), 128, kernel=3))
-        data = b.finish()
-        ours = extract_features(read_graph(data)).cost("coded_u85_1024").sum()
-        answer = compile_model(data, {"device": "ethos-u85-1024", "layers": False})
-        errors.append(ours / answer["read_only_bytes"] - 1)
+        ours, theirs = _stored("ethos-u85-1024", b.finish())
+        errors.append(ours / theirs - 1)
     assert np.abs(errors).max() < 0.03
 
 
@@ -130,10 +125,7 @@ def test_some_of_several_streams_have_runs_where_zeros_just_suffice() -> None:
 def test_gaps_between_few_input_channels_are_as_long(device: str, channels: int) -> None:
     b = Builder(dtype="int8", seed=2)
     b.output(b.conv(b.input((1, 12, 12, channels)), 128, kernel=9))
-    data = b.finish()
-    name = device.removeprefix("ethos-").replace("-", "_")
-    ours = extract_features(read_graph(data)).cost(f"coded_{name}").sum()
-    theirs = compile_model(data, {"device": device, "layers": False})["read_only_bytes"]
+    ours, theirs = _stored(device, b.finish())
     assert ours == pytest.approx(theirs, rel=0.01)
 
 
@@ -142,18 +134,14 @@ def test_streams_of_few_values_have_all_of_them_in_their_palette() -> None:
     for channels, filters in ((16, 8), (16, 16), (8, 16), (24, 8), (16, 12)):
         b = Builder(dtype="int8", seed=3, sparsity=0.6)
         b.output(b.conv(b.input((1, 12, 12, channels)), filters, kernel=1))
-        data = b.finish()
-        ours = extract_features(read_graph(data)).cost("coded_u85_1024").sum()
-        answer = compile_model(data, {"device": "ethos-u85-1024", "layers": False})
-        errors.append(ours / answer["read_only_bytes"] - 1)
+        ours, theirs = _stored("ethos-u85-1024", b.finish())
+        errors.append(ours / theirs - 1)
     assert np.abs(errors).mean() < 0.08
 
 
 @pytest.mark.parametrize("spread", [0.2, 0.5])
 def test_large_weights_are_told_from_their_sample(spread: float) -> None:
-    data = _convolution((4, 128, 256, 3), 0.0, spread)
-    ours = extract_features(read_graph(data)).cost("coded_u55_128").sum()
-    theirs = compile_model(data, {"device": "ethos-u55-128", "layers": False})["read_only_bytes"]
+    ours, theirs = _stored("ethos-u55-128", _convolution((4, 128, 256, 3), 0.0, spread))
     assert ours == pytest.approx(theirs, rel=0.003)
 
 

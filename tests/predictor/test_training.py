@@ -14,7 +14,7 @@ from perfsage.errors import InvalidInputError
 from perfsage.features.npu.geometry import geometry_of
 from perfsage.metrics import Metric
 from perfsage.models.calibration import DOUBTED, Calibration, spreads
-from perfsage.models.physics import TERMS
+from perfsage.models.physics import FITTED_LIVE, TERMS, fit_memory
 from perfsage.models.readout import READOUTS, Outputs
 from perfsage.models.session import RawOutputs
 from perfsage.predictor import load_predictor
@@ -35,6 +35,7 @@ from perfsage.training.evaluate import spearman
 from perfsage.training.loop import fit
 from perfsage.training.loss import MEASURED_LATENCY_WEIGHT, batch_loss, label_weights
 from perfsage.training.setup import build_network
+from profilers.npu.energy import load_energy_table
 from profilers.registry import describe
 
 TINY = TrainingOptions(
@@ -218,6 +219,32 @@ def test_a_configuration_never_measured_is_inferred_from_its_relatives(
     own, cousin = TERMS.index("cycles_u55_256"), TERMS.index("cycles_u55_128")
     assert rates[1, own] > 1e-9 > rates[1, cousin]
     assert rates[1, own].item() == pytest.approx(rates[0, cousin].item())
+
+
+def test_the_prices_of_the_energy_table_are_found_in_the_labels(
+    examples: list[Example], devices: list[Device]
+) -> None:
+    table = load_energy_table()
+    for times in (1.0, 3.0):
+        corpus = Corpus(examples, [device.name for device in devices])
+        corpus.log_labels[:, :, 1] += math.log(times)
+        rates = build_network(corpus, devices, TINY).devices.log_rates[0, 1].exp() * 1e9
+        assert rates[TERMS.index("sram_u55_128")].item() == pytest.approx(
+            times * table.bytes_pj["sram"], rel=0.03
+        )
+        assert rates[TERMS.index("spanned_macs_u55")].item() == pytest.approx(times * table.mac_pj, rel=0.1)
+
+
+def test_a_memory_starts_from_what_explains_it_best() -> None:
+    rng = np.random.default_rng(1)
+    totals = rng.uniform(1e3, 1e5, (40, len(TERMS)))
+    live = rng.uniform(1e4, 1e6, (40, len(FITTED_LIVE)))
+    heap = totals[:, TERMS.index("heap_bytes")]
+    for place, name in enumerate(FITTED_LIVE):
+        rates = fit_memory(live, totals, live[:, place] + 2.0 * heap)
+        assert rates[TERMS.index(name)] == pytest.approx(1.0, rel=0.01)
+        assert rates[TERMS.index("heap_bytes")] == pytest.approx(2.0, rel=0.01)
+        assert not rates[[TERMS.index(other) for other in FITTED_LIVE if other != name]].any()
 
 
 def test_described_accelerators_look_at_one_trunk_and_others_at_the_other(

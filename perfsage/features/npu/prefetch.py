@@ -203,16 +203,22 @@ def _buffers(pairs: Pairs, slack: Float64, beside: Float64) -> Float64:
     # Nothing is copied ahead within a cascade.
     early = ~pairs.inside & (round_up(slice_bytes(pairs, one), SPLIT_DEPTH) < beside)
     kept = copying.kept(pairs, np.where(early, slack, 0.0), slack, beside, dominated, slices)
-    made = np.zeros((len(_PARTS), len(slack)))
-    for part, channels in enumerate((one, other, late, slices.first)):
-        made[part] = np.where(kept, round_up(slice_bytes(pairs, channels), SPLIT_DEPTH), 0.0)
-    made[1] += made[0]
+    buffers = {"one": one, "both": other, "late": late, "first": slices.first}
+    made = {
+        name: np.where(kept, round_up(slice_bytes(pairs, channels), SPLIT_DEPTH), 0.0)
+        for name, channels in buffers.items()
+    }
+    made["both"] += made["one"]
     after = pairs.cycles / np.maximum(pairs.stripes, 1.0)
     after[slices.several] = slices.ended
-    made[4] = np.where(kept, after, pairs.direct) / pairs.pieces
-    made[5], made[6], made[7] = kept, np.where(kept, 1.0 + slices.following, 1.0), early
-    made[8] = np.where(kept, sliced_share(pairs, slices), 1.0)
-    return made
+    made |= {
+        "rest": np.where(kept, after, pairs.direct) / pairs.pieces,
+        "kept": kept,
+        "count": np.where(kept, 1.0 + slices.following, 1.0),
+        "early": early,
+        "padded": np.where(kept, sliced_share(pairs, slices), 1.0),
+    }
+    return np.stack([made[name] for name in _PARTS])
 
 
 def _taking_turns(slices: Slices) -> tuple[Float64, Float64, Float64]:
