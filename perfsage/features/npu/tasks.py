@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +89,8 @@ def pairs_of(task: Task, where: tuple[Int64, Int64], before: Int64) -> Pairs:
     # Scales come for whole granules of channels.
     stored = round_up(weights + SCALE_BYTES * round_up(channels, scaled), SPLIT_DEPTH)
     pieces = task.pieces.take(row)
-    each = stored / pieces
     systems = _SYSTEMS.take(accelerator, axis=1)
-    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
+    _, _, near_latency, far_rate, _, far_latency = systems[:6]
     near_input, far_input, edge_latency, write_latency, room = systems[6:]
     # What works in stripes reads its weights once more for each of them, as plans have it.
     readings = task.readings.take(flat) * np.maximum(np.ceil(stripes), 1.0)
@@ -117,9 +117,7 @@ def pairs_of(task: Task, where: tuple[Int64, Int64], before: Int64) -> Pairs:
         blocks=blocks,
         pieces=pieces,
         whole=np.where(scaled > SPLIT_DEPTH, scaled, MICRO_DEPTH),
-        copy=np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
-        unmoved=(stored / far_weights + far_latency) * readings,
-        buffered=(stored / near_weights + near_latency) * readings,
+        **_copies(stored, pieces, readings, systems),
         far_rate=far_rate,
         far_latency=far_latency,
         granule=np.maximum(scaled, SPLIT_DEPTH),
@@ -127,6 +125,17 @@ def pairs_of(task: Task, where: tuple[Int64, Int64], before: Int64) -> Pairs:
         room=np.minimum(task.room.take(flat), room - images),
         **taken,
     )
+
+
+def _copies(stored: Float64, pieces: Float64, readings: Float64, systems: Float64) -> dict[str, Any]:
+    """Return the cycles of copying weights, and of reading them where they are and in SRAM."""
+    near_rate, near_weights, near_latency, far_rate, far_weights, far_latency = systems[:6]
+    each = stored / pieces
+    return {
+        "copy": np.maximum(each / far_rate + far_latency, each / near_rate + near_latency),
+        "unmoved": (stored / far_weights + far_latency) * readings,
+        "buffered": (stored / near_weights + near_latency) * readings,
+    }
 
 
 def _inside(task: Task, stripes: Float64, before: Int64, accelerator: Int64) -> Flags:
